@@ -1,0 +1,63 @@
+# Sets up what is missing and runs the parts of the project. `make help` lists the targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+ROS_DISTRO ?= kilted
+TASK ?= bin_picking
+FAULT ?= drop
+SEED ?= 0
+
+ifeq ($(filter kilted jazzy,$(ROS_DISTRO)),)
+$(error ROS_DISTRO=$(ROS_DISTRO): this Makefile sets up kilted or jazzy; with another ROS 2 build the package in your own workspace)
+endif
+export ROS_DISTRO
+
+suffix := $(if $(filter jazzy,$(ROS_DISTRO)),-jazzy)
+venv_stamp := .setup/venv$(suffix)
+build_stamp := .setup/build$(suffix)
+interfaces := $(wildcard msg/*.msg srv/*.srv action/*.action)
+run := scripts/with-env
+
+.PHONY: help setup build test lint demo check-demo check-model bench monitorbench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+setup: $(build_stamp)  ## make the virtual environment and build the messages (ROS_DISTRO=kilted|jazzy)
+
+$(venv_stamp): $(wildcard requirements/*.txt) scripts/setup
+	scripts/setup $(PYTHON) $(ROS_DISTRO)
+
+$(build_stamp): $(venv_stamp) $(interfaces) CMakeLists.txt package.xml scripts/build scripts/patch_prefix.py
+	scripts/build
+
+build: $(venv_stamp)  ## build the ROS package with colcon
+	scripts/build
+
+test: $(build_stamp)  ## run the linters and all tests
+	scripts/check
+
+lint: $(build_stamp)  ## run ruff and mypy
+	scripts/check lint
+
+demo: $(build_stamp)  ## play the whole system live (TASK=... FAULT=... SEED=...)
+	$(run) python -m progress_monitor.demo --task $(TASK) --fault $(FAULT) --seed $(SEED)
+
+check-demo: $(build_stamp)  ## play the demo over seeds and faults and count what was called
+	$(run) python -m progress_monitor.demo.check
+
+check-model: $(build_stamp)  ## measure the small checkpoint on unseen seeds
+	$(run) python -m progress_monitor.bench model
+
+bench: $(build_stamp)  ## measure the streaming decoder against the reference
+	$(run) python -m progress_monitor.bench speed
+
+monitorbench: $(build_stamp)  ## measure the judgement on simulated episodes
+	$(run) python -m progress_monitor.bench judgement
+
+clean:  ## remove what was built and written, but for the virtual environments
+	rm -rf out ros2_ws/build* ros2_ws/install* ros2_ws/log* .setup/build*
+	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find progress_monitor tests launch scripts -name __pycache__ -prune -exec rm -rf {} +
