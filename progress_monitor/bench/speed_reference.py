@@ -1,0 +1,83 @@
+"""The reference way: the whole prompt through ``model.generate``, nothing kept between ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor, StoppingCriteria, StoppingCriteriaList
+
+from progress_monitor.types import Frame, Prompt
+from progress_monitor.vlm.decoder import STOP
+from progress_monitor.vlm.loading import VLM
+
+REFERENCE_FRAMES = 8
+
+
+class _StopAtText(StoppingCriteria):
+    def __init__(self, tokenizer: Any, stop: Sequence[str], start: int) -> None:
+        self._tokenizer = tokenizer
+        self._stop = stop
+        self._start = start
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        text = self._tokenizer.decode(input_ids[0, self._start :])
+        done = any(stop in text for stop in self._stop)
+        return torch.tensor([done], device=input_ids.device)
+
+
+class ForceText(LogitsProcessor):
+    """Makes generation say ``tokens``, whatever the weights: for timing random weights."""
+
+    def __init__(self, tokens: Sequence[int], start: int) -> None:
+        self._tokens = tokens
+        self._start = start
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        place = input_ids.shape[1] - self._start
+        forced = torch.full_like(scores, -1.0)
+        forced[:, self._tokens[min(place, len(self._tokens) - 1)]] = 0.0
+        return forced
+
+
+@torch.inference_mode()
+def generate(
+    vlm: VLM,
+    prompt: Prompt,
+    max_new_tokens: int,
+    stop: Sequence[str] = STOP,
+    forced: Sequence[int] = (),
+) -> tuple[int, ...]:
+    """Greedy tokens of ``prompt`` up to and with the stop, from a forward over all of it.
+
+    ``forced`` names the tokens that are to come out, each at the cost of a real decode step.
+    """
+    tokens = vlm.prompts.build(prompt)
+    ids = torch.from_numpy(tokens.ids).to(vlm.device)[None]
+    images = [frame.image for frame in prompt.frames]
+    pixels = torch.from_numpy(vlm.images.pixel_values(images)).to(vlm.device, vlm.dtype)
+    grid = torch.tensor([(1, *vlm.images.grid(image)) for image in images], device=vlm.device)
+    length = ids.shape[1]
+    marks = torch.zeros_like(ids, dtype=torch.int32)
+    for start, end in tokens.spans:
+        marks[0, start:end] = 1
+    output = vlm.model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        pixel_values=pixels,
+        image_grid_thw=grid,
+        mm_token_type_ids=marks,
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        stopping_criteria=StoppingCriteriaList([_StopAtText(vlm.tokenizer, stop, length)]),
+        logits_processor=[ForceText(forced, length)] if forced else None,
+    )
+    return tuple(output[0, length:].tolist())
+
+
+def reference_window(episode: Sequence[Frame], newest: int) -> tuple[Frame, ...]:
+    """The eight newest frames up to ``newest``, padded at the start with copies of frame 0."""
+    return tuple(
+        episode[max(index, 0)] for index in range(newest - REFERENCE_FRAMES + 1, newest + 1)
+    )

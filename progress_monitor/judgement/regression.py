@@ -1,0 +1,105 @@
+"""Whether progress that had been made is lost, once or again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from progress_monitor.config import RegressionConfig, StallConfig
+from progress_monitor.judgement.signal import Sample
+from progress_monitor.judgement.votes import Votes
+
+
+class RegressionRule:
+    """A confirmed fall from the best level since the last baseline.
+
+    Half of the fall is enough when the plan says so too, that is, when a step that was done is
+    needed again. Released when progress rises from the lowest level by ``gain``.
+    """
+
+    def __init__(self, config: RegressionConfig, gain: float, release: int) -> None:
+        self._drop = config.drop
+        self._gain = gain
+        self._votes = Votes(config.confirm, config.confirm_of)
+        self._releases = Votes(release, release)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the best level; it is taken from the next tick."""
+        self.peak: float | None = None
+        self.lowest = 1.0
+        self.active = False
+        self._votes.clear()
+        self._releases.clear()
+
+    def update(self, sample: Sample, undone: bool) -> bool:
+        """Judge one tick and return whether progress is lost."""
+        if self.peak is None:
+            self.peak = sample.level
+        if self.active:
+            self.lowest = min(self.lowest, sample.level)
+            if self._releases.add(sample.progress >= self.lowest + self._gain):
+                self.restart()
+                self.peak = sample.level
+            return self.active
+        self.peak = max(self.peak, sample.level)
+        drop = 0.5 * self._drop if undone else self._drop
+        if self._votes.add(sample.progress <= self.peak - drop) and sample.progress <= (
+            self.peak - drop
+        ):
+            self.active = True
+            self.lowest = sample.progress
+            self._releases.clear()
+        return self.active
+
+    def force(self, sample: Sample) -> None:
+        """Take progress as lost, whatever the fall."""
+        self.active = True
+        self.peak = 1.0 if self.peak is None else self.peak
+        self.lowest = sample.progress
+        self._releases.clear()
+
+    def onset(self, samples: Sequence[Sample]) -> Sample:
+        """The last tick before the fall: the newest that still stood near the peak."""
+        assert self.peak is not None
+        near = self.peak - 0.25 * self._drop
+        for index in range(len(samples) - 1, -1, -1):
+            if samples[index].progress >= near:
+                return samples[index]
+        return samples[0]
+
+
+class LoopRule:
+    """Up and down without net gain over several allowances.
+
+    Turning points are those of the filtered level at which it comes back by ``loop_swing``.
+    """
+
+    def __init__(self, config: StallConfig) -> None:
+        self._swing = config.loop_swing
+        self._allowances = config.loop_allowances
+        self._gain = 0.5 * config.minimum_gain
+        self.restart()
+
+    def restart(self) -> None:
+        self._best: float | None = None
+        self.since = 0.0
+        self.falls = 0
+        self._rising = True
+        self._extreme = 0.0
+
+    def update(self, sample: Sample, allowance: float) -> bool:
+        """Judge one tick and return whether the task goes round in circles."""
+        if self._best is None or sample.level >= self._best + self._gain:
+            self._best, self.since = sample.level, sample.time
+            self.falls, self._rising, self._extreme = 0, True, sample.level
+            return False
+        if self._rising:
+            self._extreme = max(self._extreme, sample.level)
+            if sample.level <= self._extreme - self._swing:
+                self._rising, self._extreme = False, sample.level
+                self.falls += 1
+        else:
+            self._extreme = min(self._extreme, sample.level)
+            if sample.level >= self._extreme + self._swing:
+                self._rising, self._extreme = True, sample.level
+        return self.falls >= 2 and sample.time - self.since >= self._allowances * allowance

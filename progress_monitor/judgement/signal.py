@@ -1,0 +1,125 @@
+"""Progress and its rate from noisy ticks at unequal intervals."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from progress_monitor.config import SignalConfig
+from progress_monitor.types import NAN
+
+Floats = NDArray[np.float64]
+
+UNKNOWN_SPREAD = 0.03
+SPREAD_FLOOR = 0.05
+HISTORY = 600
+LONE = 0.2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One judged tick: observed time in s, acquisition stamp, progress, its spread, filtered level.
+
+    Observed time runs only while there is evidence to judge by.
+    """
+
+    time: float
+    stamp_ns: int
+    progress: float
+    spread: float
+    level: float
+
+
+def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
+    """Lower weighted median: the smallest value with at least half of the weight up to it."""
+    order = np.argsort(np.asarray(values), kind='stable')
+    cumulative = np.cumsum(np.asarray(weights, np.float64)[order])
+    index = int(np.searchsorted(cumulative, 0.5 * cumulative[-1] - 1e-12))
+    return float(values[int(order[index])])
+
+
+def theil_sen(times: Floats, values: Floats) -> float:
+    """Median of the slopes over all pairs (Sen 1968); NaN for fewer than two distinct times."""
+    dt = times[:, None] - times[None, :]
+    dv = values[:, None] - values[None, :]
+    later = dt > 1e-9
+    return float(np.median(dv[later] / dt[later])) if bool(later.any()) else NAN
+
+
+class ProgressSignal:
+    """Running weighted median for the level, Theil-Sen for the rate, the newest tick for the value.
+
+    The level follows a lasting change after (ticks + 1) / 2 ticks and ignores (ticks - 1) / 2
+    outliers within ``ticks``; it never leaves the range of those ticks.
+    """
+
+    def __init__(self, config: SignalConfig) -> None:
+        self._config = config
+        self._samples: deque[Sample] = deque(maxlen=HISTORY)
+
+    @property
+    def samples(self) -> deque[Sample]:
+        """Judged ticks, oldest first."""
+        return self._samples
+
+    @property
+    def level(self) -> float:
+        return self._samples[-1].level if self._samples else NAN
+
+    def clear(self) -> None:
+        self._samples.clear()
+
+    def add(self, time: float, stamp_ns: int, progress: float, spread: float) -> Sample:
+        """Take in one tick; ``time`` must not go back."""
+        recent = list(self._samples)[-(self._config.ticks - 1) :] if self._config.ticks > 1 else []
+        values = [item.progress for item in recent] + [progress]
+        weights = [_weight(item.spread) for item in recent] + [_weight(spread)]
+        sample = Sample(time, stamp_ns, progress, spread, weighted_median(values, weights))
+        self._samples.append(sample)
+        return sample
+
+    def interval(self) -> float:
+        """Median observed time between the last ticks, s; NaN before two of them."""
+        times = [item.time for item in list(self._samples)[-9:]]
+        return float(np.median(np.diff(times))) if len(times) > 1 else NAN
+
+    def rate(self) -> float:
+        """Progress per second of observed time; NaN before three ticks."""
+        recent = self._recent()
+        if len(recent) < 3:
+            return NAN
+        return theil_sen(
+            np.array([item.time for item in recent]), np.array([item.progress for item in recent])
+        )
+
+    def value(self) -> float:
+        """Best present estimate of progress, 0..1; NaN before the first tick.
+
+        It is the newest tick's, at no delay, unless that stands alone: further than ``LONE`` from
+        both ticks before it. Then it is the one before, until the next tick confirms the leap.
+        """
+        if not self._samples:
+            return NAN
+        *before, newest = [item.progress for item in list(self._samples)[-3:]]
+        if not before or any(abs(newest - value) <= LONE for value in before):
+            return newest
+        return before[-1]
+
+    def _recent(self) -> list[Sample]:
+        now = self._samples[-1].time if self._samples else 0.0
+        recent = [
+            item
+            for item in list(self._samples)[-32:]
+            if now - item.time <= self._config.rate_period
+        ]
+        return recent if len(recent) >= 3 else list(self._samples)[-3:]
+
+
+def _weight(spread: float) -> float:
+    """Weight of a tick; the floor keeps one confident slip from outvoting four other ticks."""
+    return 1.0 / ((spread if math.isfinite(spread) else UNKNOWN_SPREAD) + SPREAD_FLOOR)

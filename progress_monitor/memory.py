@@ -1,0 +1,145 @@
+"""The remembered plan: which steps the task has, which are done, which came back.
+
+Built from the model's own answers alone: the steps that it says remain, those that vanish from its
+list and those that return. It is what tells near-identical frames at different points of a task
+apart, and it lives outside the model's process, so a restart of that changes nothing here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from progress_monitor.config import MemoryConfig
+from progress_monitor.steps import likeness
+from progress_monitor.types import PlanStep, StepStatus
+
+_DONE_SENTENCE = 'Steps done so far: '
+
+
+@dataclass
+class _Entry:
+    text: str
+    first_seen_ns: int
+    last_seen_ns: int
+    seen: int = 1
+    missing: int = 0
+    back: int = 0
+    done: bool = False
+    undone: bool = False
+
+
+class PlanMemory:
+    """Steps in the order of the plan, at most ``memory.max_steps`` of them."""
+
+    def __init__(self, config: MemoryConfig) -> None:
+        self._config = config
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the plan."""
+        self._entries: list[_Entry] = []
+        self._current = ''
+
+    @property
+    def current(self) -> str:
+        """Text of the first remaining step in the newest answer; empty: none, or not known."""
+        return self._current
+
+    @property
+    def undone(self) -> bool:
+        """Whether a step that was done is needed again."""
+        return any(entry.undone and not entry.done for entry in self._entries)
+
+    def steps(self) -> tuple[PlanStep, ...]:
+        """The plan as it is published."""
+        return tuple(
+            PlanStep(entry.text, self._status(entry), entry.first_seen_ns, entry.last_seen_ns)
+            for entry in self._entries
+        )
+
+    def prompt_text(self) -> str:
+        """The fixed sentence that tells the model what is done."""
+        done = [entry.text.rstrip('. ') for entry in self._entries if entry.done]
+        return _DONE_SENTENCE + ('; '.join(done) or 'none') + '.'
+
+    def update(self, remaining: tuple[str, ...], stamp_ns: int) -> None:
+        """Take in the steps that one answer says remain, in its order."""
+        partners = self._assign(remaining)
+        matched = {index for index in partners if index is not None}
+        for index, entry in enumerate(self._entries):
+            if index in matched:
+                self._present(entry, stamp_ns)
+            else:
+                self._absent(entry)
+        self._insert(remaining, partners, stamp_ns)
+        # A step that was named once and never again was a slip of the model, not something done.
+        self._entries = [
+            entry for entry in self._entries if entry.done or entry.missing < self._config.confirm
+        ]
+        self._shrink()
+        self._current = remaining[0] if remaining else ''
+
+    def _present(self, entry: _Entry, stamp_ns: int) -> None:
+        entry.seen += 1
+        entry.missing = 0
+        entry.last_seen_ns = stamp_ns
+        if entry.done:
+            entry.back += 1
+            if entry.back >= self._config.confirm:
+                entry.done, entry.undone = False, True
+
+    def _absent(self, entry: _Entry) -> None:
+        entry.missing += 1
+        entry.back = 0
+        established = entry.seen >= self._config.confirm
+        if not entry.done and established and entry.missing >= self._config.confirm:
+            entry.done, entry.undone = True, False
+
+    def _insert(
+        self, remaining: tuple[str, ...], partners: list[int | None], stamp_ns: int
+    ) -> None:
+        """Put new steps where the answer has them: before the known step that follows them."""
+        added: list[tuple[int, _Entry]] = []
+        position = len(self._entries)
+        for text, partner in zip(reversed(remaining), reversed(partners)):  # noqa: B905
+            if partner is None:
+                added.append((position, _Entry(text, stamp_ns, stamp_ns)))
+            else:
+                position = min(position, partner)
+        for position, entry in added:
+            self._entries.insert(position, entry)
+
+    def _assign(self, remaining: tuple[str, ...]) -> list[int | None]:
+        """Pair the named steps with known ones, one to one, the likest first.
+
+        Between equal wordings the place counted from the end decides: of three like steps, the one
+        that vanishes first is the first.
+        """
+        pairs = []
+        for i, text in enumerate(remaining):
+            for j, entry in enumerate(self._entries):
+                score = likeness(text, entry.text, self._config.similarity)
+                if score > 0.0:
+                    shift = abs((len(remaining) - i) - (len(self._entries) - j))
+                    pairs.append((-score, shift, -j, i, j))
+        partners: list[int | None] = [None] * len(remaining)
+        taken: set[int] = set()
+        for _, _, _, i, j in sorted(pairs):
+            if partners[i] is None and j not in taken:
+                partners[i] = j
+                taken.add(j)
+        return partners
+
+    def _shrink(self) -> None:
+        """Give up the step that was named longest ago, a finished one first."""
+        while len(self._entries) > self._config.max_steps:
+            oldest = min(self._entries, key=lambda entry: (not entry.done, entry.last_seen_ns))
+            self._entries.remove(oldest)
+
+    def _status(self, entry: _Entry) -> StepStatus:
+        if entry.done:
+            return StepStatus.DONE
+        if entry.undone:
+            return StepStatus.UNDONE
+        first = next((item for item in self._entries if not item.done), None)
+        return StepStatus.IN_PROGRESS if entry is first else StepStatus.PENDING

@@ -1,0 +1,1 @@
+"""Videos and bags in; JSONL, plots and annotated video out."""

@@ -1,0 +1,1 @@
+"""Everything that imports rclpy: nodes, parameters and message conversion."""

@@ -1,0 +1,56 @@
+"""Write ``config/monitor.yaml``: every parameter with its default, bounds and description.
+
+``python -m progress_monitor.ros.parameter_files > config/monitor.yaml``
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+
+from progress_monitor.parameters import Declaration, declarations
+from progress_monitor.ros.node_config import NodeConfig
+from progress_monitor.ros.ros_parameters import constraints
+from progress_monitor.ros.supervisor_node import SupervisorConfig
+
+_WIDTH = 96
+_MODEL = 'ce-amtic/ProcVLM-2B'
+
+
+def monitor_yaml() -> str:
+    """The parameter file for a real robot."""
+    lines = [
+        '# Parameters of the monitor and the supervisor for a robot, at their defaults.',
+        '# Of the monitor, model.*, image_topics, task and autostart are fixed while it is',
+        '# configured; the others may be changed on the run, and judging then starts anew.',
+        '# Those of the supervisor are read at its start.',
+    ]
+    for node, config, given in (
+        ('progress_monitor', NodeConfig, {'model.path': _MODEL}),
+        ('supervisor', SupervisorConfig, {}),
+    ):
+        lines += [f'/**/{node}:', '  ros__parameters:']
+        group = ''
+        for item in sorted(declarations(config), key=lambda item: '.' in item.name):
+            prefix, _, name = item.name.rpartition('.')
+            if prefix != group:
+                group = prefix
+                lines.append(f'    {group}:')
+            lines += _entry(
+                item, name, given.get(item.name, item.default), '      ' if group else '    '
+            )
+    return '\n'.join(lines) + '\n'
+
+
+def _entry(item: Declaration, name: str, value: object, indent: str) -> Iterator[str]:
+    bounds = constraints(item)
+    text = f'{item.description} ({bounds})' if bounds else item.description
+    for line in textwrap.wrap(text, _WIDTH - len(indent)):
+        yield f'{indent}# {line}'
+    written = json.dumps(list(value) if isinstance(value, tuple) else value)
+    yield f'{indent}{name}: {written}'
+
+
+if __name__ == '__main__':
+    print(monitor_yaml(), end='')

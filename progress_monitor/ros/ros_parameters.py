@@ -1,0 +1,87 @@
+"""ROS parameters made from the declarations of a configuration dataclass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from progress_monitor.parameters import Declaration, ParameterError, build, check, declarations
+
+T = TypeVar('T')
+
+
+def declare(
+    node: Node,
+    config: type[Any],
+    locked: Callable[[str], str],
+    accept: Callable[[dict[str, Any]], None],
+) -> None:
+    """Declare every parameter of ``config`` on ``node``.
+
+    A value from a file or the command line is not judged here but when the node is configured, so
+    that a bad one refuses the transition by name instead of ending the process: hence dynamic
+    typing, and bounds in words. A later change is judged at once.
+
+    :param locked: says why the parameter of that name cannot change now; empty: it can.
+    :param accept: takes all values with the changes among them, before they are made; raises
+        ``ParameterError`` to refuse them.
+    """
+    known = {item.name: item for item in declarations(config)}
+    for item in known.values():
+        value = list(item.default) if item.type is tuple else item.default
+        descriptor = ParameterDescriptor(
+            name=item.name,
+            description=item.description,
+            additional_constraints=constraints(item),
+            dynamic_typing=True,
+        )
+        node.declare_parameter(item.name, value, descriptor)
+
+    def judge(parameters: list[Parameter]) -> SetParametersResult:
+        changes = {given.name: given.value for given in parameters if given.name in known}
+        try:
+            for name, value in changes.items():
+                reason = locked(name)
+                if reason:
+                    raise ParameterError(f'{name}: {reason}')
+                check(known[name], value)
+            if changes:
+                accept({**_values(node, known.values()), **changes})
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(judge)
+
+
+def read(node: Node, config: type[T]) -> T:
+    """Build ``config`` from the node's parameters.
+
+    :raises ParameterError: naming the parameter that cannot be used.
+    """
+    return build(config, _values(node, list(declarations(config))))
+
+
+def _values(node: Node, items: Iterable[Declaration]) -> dict[str, Any]:
+    values = {item.name: node.get_parameter(item.name).value for item in items}
+    # ROS cannot tell the type of an empty list in a file, and leaves the parameter unset.
+    empty = {item.name: () for item in items if item.type is tuple and values[item.name] is None}
+    return {**values, **empty}
+
+
+def constraints(item: Declaration) -> str:
+    """The bounds of a parameter in words; empty where it has none."""
+    parts = []
+    if item.choices:
+        parts.append('one of ' + ', '.join(item.choices))
+    if item.above is not None:
+        parts.append(f'above {item.above:g}')
+    if item.minimum is not None:
+        parts.append(f'at least {item.minimum:g}')
+    if item.maximum is not None:
+        parts.append(f'at most {item.maximum:g}')
+    return ', '.join(parts)

@@ -1,0 +1,1 @@
+"""The simulated workcell: camera, scripted expert, faults, ground truth and replanning."""

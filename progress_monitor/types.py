@@ -1,0 +1,279 @@
+"""What passes between the rooms: frozen dataclasses and enums, plain Python and NumPy.
+
+Times are integers in nanoseconds of the ROS clock (``*_ns``); durations are seconds in float.
+Progress is 0..1, and NaN where it is unknown. Enum values equal those of the ROS messages.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+NAN = math.nan
+
+
+class State(enum.IntEnum):
+    """State of the monitor, as in ``MonitorStatus.msg``."""
+
+    UNKNOWN = 0
+    IDLE = 1
+    LOADING = 2
+    OBSERVING = 3
+    PROGRESSING = 4
+    STALLED = 5
+    REGRESSING = 6
+    SUCCEEDED = 7
+    UNSURE = 8
+    STALE = 9
+    ERROR = 10
+
+
+class Evidence(enum.IntEnum):
+    """What the frames or the answer are worth, as in ``MonitorStatus.msg``."""
+
+    UNKNOWN = 0
+    GOOD = 1
+    NO_PUBLISHER = 2
+    NO_FRAMES = 3
+    TOO_OLD = 4
+    FROZEN = 5
+    STAMP_JUMP = 6
+    BLACK = 7
+    OVEREXPOSED = 8
+    COVERED = 9
+    VIEW_CHANGED = 10
+    UNREADABLE = 11
+    REFUSED = 12
+    NO_NUMBER = 13
+    CONTRADICTION = 14
+    MODEL_LATE = 15
+
+
+class StallCause(enum.IntEnum):
+    """Why the task hangs, as in ``Stall.msg``."""
+
+    UNKNOWN = 0
+    NONE = 1
+    NO_CHANGE = 2
+    REGRESSION = 3
+    LOOPING = 4
+
+
+class RecoveryHint(enum.IntEnum):
+    """What a supervisor may try first, as in ``Stall.msg``."""
+
+    UNKNOWN = 0
+    NONE = 1
+    WAIT = 2
+    RETRY = 3
+    REPLAN = 4
+    ASK_PERSON = 5
+
+
+class StepStatus(enum.IntEnum):
+    """Status of one step of the plan, as in ``Step.msg``."""
+
+    UNKNOWN = 0
+    PENDING = 1
+    IN_PROGRESS = 2
+    DONE = 3
+    UNDONE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One camera image.
+
+    ``image`` is (height, width, 3) uint8 RGB and is not written to after construction;
+    ``uid`` is unique per frame within a process and is the key of the vision cache.
+    """
+
+    uid: int
+    camera: str
+    stamp_ns: int
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Task:
+    """The task being watched. ``allowance_s`` 0 takes the parameter's."""
+
+    task_id: str
+    text: str
+    allowance_s: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """One question to the model: the images first, oldest first, then the text."""
+
+    frames: tuple[Frame, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class DecodeStats:
+    """What one answer cost. Times in milliseconds of wall time."""
+
+    total_ms: float
+    vision_ms: float = 0.0
+    prefill_ms: float = 0.0
+    forwards: int = 0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    frames_encoded: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The model's answer to one prompt, greedily decoded.
+
+    ``number`` and ``number_std`` are the expected value and the standard deviation of the number
+    in the progress tag, in the tag's own unit (percent), from the distribution over digit tokens.
+    ``finish`` is ``'tag'``, ``'end'``, ``'token_limit'`` or ``'time_limit'``.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish: str
+    stats: DecodeStats
+    number: float = NAN
+    number_std: float = NAN
+
+
+class BackendState(enum.Enum):
+    """What the model's process is doing."""
+
+    STOPPED = 'stopped'
+    LOADING = 'loading'
+    READY = 'ready'
+    BUSY = 'busy'
+    FAILED = 'failed'
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """Report on the model and its process. ``message`` says what failed and what to do."""
+
+    state: BackendState
+    message: str = ''
+    model: str = ''
+    quantization: str = ''
+    device: str = ''
+    memory_mb: float = NAN
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Outcome of one submitted prompt: an answer, or a failure named in ``error``."""
+
+    answer: Answer | None
+    error: str = ''
+    late: bool = False
+
+
+class Backend(Protocol):
+    """Where prompts are answered: in a worker process, or in this one for offline tools.
+
+    ``submit`` never blocks on the model in a worker; it raises ``RuntimeError`` unless READY.
+    ``poll`` returns each completion once. After a failure the backend restarts by itself.
+    """
+
+    def status(self) -> BackendStatus: ...
+
+    def submit(self, prompt: Prompt) -> None: ...
+
+    def poll(self) -> Completion | None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a strategy reads from one answer.
+
+    ``remaining_steps`` is None where the answer held no readable list; an empty tuple says that
+    nothing remains. ``evidence`` is GOOD, REFUSED, NO_NUMBER or CONTRADICTION.
+    ``success_probability`` is a second opinion where the strategy has one.
+    """
+
+    stamp_ns: int
+    progress: float
+    spread: float
+    remaining_steps: tuple[str, ...] | None
+    evidence: Evidence
+    reasoning: str
+    success_probability: float = NAN
+
+
+@dataclass(frozen=True)
+class PlanStep:
+    """One step of the remembered plan."""
+
+    text: str
+    status: StepStatus
+    first_seen_ns: int
+    last_seen_ns: int
+
+
+@dataclass(frozen=True)
+class StallReport:
+    """Content of ``Stall.msg``."""
+
+    stalled: bool
+    cause: StallCause
+    event_id: str
+    since_ns: int
+    evidence_first_ns: int
+    evidence_last_ns: int
+    progress: float
+    rate: float
+    step: str
+    hint: RecoveryHint
+    explanation: str
+
+
+@dataclass(frozen=True)
+class SuccessReport:
+    """Content of ``Success.msg``."""
+
+    succeeded: bool
+    event_id: str
+    stamp_ns: int
+    progress: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class MonitorUpdate:
+    """What one call of ``ProgressMonitor.tick`` found.
+
+    ``estimate`` and ``answer`` are set when an answer arrived in this call; ``stall`` and
+    ``success`` when they changed in it.
+    """
+
+    now_ns: int
+    state: State
+    evidence: Evidence
+    message: str
+    task: Task | None
+    progress: float = NAN
+    rate: float = NAN
+    estimate: Estimate | None = None
+    answer: Answer | None = None
+    window: tuple[Frame, ...] = ()
+    plan: tuple[PlanStep, ...] = ()
+    stall: StallReport | None = None
+    success: SuccessReport | None = None
+    ticks: int = 0
+    frames_received: int = 0
+    frames_skipped: int = 0
+    backend: BackendStatus = field(default_factory=lambda: BackendStatus(BackendState.STOPPED))

@@ -1,0 +1,53 @@
+"""Parameters of the model and of its worker process. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from progress_monitor.parameters import parameter
+
+QUANTIZATIONS = ('auto', 'none', 'nf4', 'int8')
+DTYPES = ('auto', 'float32', 'bfloat16', 'float16')
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which checkpoint, on what device, in what precision, and within what bounds."""
+
+    path: str = parameter(
+        '',
+        'Folder of a Qwen3-VL checkpoint, or its name on the Hugging Face hub '
+        '(ce-amtic/ProcVLM-2B). Nothing is downloaded unless a hub name is given.',
+    )
+    quantization: str = parameter(
+        'auto',
+        'nf4 and int8 quantise the text layers with bitsandbytes; auto measures NF4 against '
+        'unquantised weights at start and takes the faster that fits in memory.',
+        choices=QUANTIZATIONS,
+    )
+    device: str = parameter('auto', 'Torch device (cpu, cuda, cuda:1); auto takes CUDA if present.')
+    dtype: str = parameter(
+        'auto',
+        'Precision of unquantised weights; auto is bfloat16 on CUDA and float32 on the CPU.',
+        choices=DTYPES,
+    )
+    max_pixels: int = parameter(
+        256 * 256, 'Most pixels of a frame as shown to the model.', minimum=32 * 32
+    )
+    max_new_tokens: int = parameter(256, 'Most tokens of one answer.', minimum=1, maximum=4096)
+    deadline_s: float = parameter(
+        10.0,
+        'Wall time for one answer. Decoding ends at four fifths of it; a worker that has not '
+        'answered at the deadline is ended and started again.',
+        above=0.0,
+    )
+    load_deadline_s: float = parameter(
+        600.0, 'Wall time for loading the model, a download included.', above=0.0
+    )
+    threads: int = parameter(
+        1,
+        'CPU threads of the model. A small one is quickest with one; more help a large one that '
+        'runs on the CPU.',
+        minimum=1,
+        maximum=256,
+    )

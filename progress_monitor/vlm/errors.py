@@ -1,0 +1,5 @@
+"""Errors of the model room."""
+
+
+class VLMError(RuntimeError):
+    """The model cannot be loaded or run. The message says what is wrong and what to do."""

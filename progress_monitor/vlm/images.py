@@ -1,0 +1,86 @@
+"""Frames to pixel values, as the checkpoint's image processor makes them with resizing off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from progress_monitor.vlm.errors import VLMError
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """How a checkpoint wants its images: patch layout and normalisation.
+
+    ``scale`` and ``offset`` are float32, one per channel: a pixel becomes
+    ``pixel * scale + offset``.
+    """
+
+    patch_size: int
+    merge_size: int
+    temporal_patch_size: int
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+    @classmethod
+    def read(cls, path: Path) -> ImageFormat:
+        """Read ``preprocessor_config.json``.
+
+        :raises VLMError: if it is missing, damaged or lacks a field.
+        """
+        try:
+            values = json.loads(path.read_text(encoding='utf-8'))
+            rescale = float(values.get('rescale_factor', 1 / 255))
+            mean = np.asarray(values['image_mean'], np.float64)
+            std = np.asarray(values['image_std'], np.float64)
+            return cls(
+                patch_size=int(values['patch_size']),
+                merge_size=int(values['merge_size']),
+                temporal_patch_size=int(values['temporal_patch_size']),
+                scale=(rescale / std).astype(np.float32),
+                offset=(-mean / std).astype(np.float32),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise VLMError(
+                f'{path}: not a readable image processor configuration ({error}); '
+                'fetch the checkpoint again'
+            ) from error
+
+    @property
+    def multiple(self) -> int:
+        """Both sides of a frame are multiples of this number of pixels."""
+        return self.patch_size * self.merge_size
+
+    def grid(self, image: NDArray[np.uint8]) -> tuple[int, int]:
+        """Rows and columns of patches of an (height, width, 3) image.
+
+        :raises ValueError: if a side is no multiple of the merged patch.
+        """
+        height, width = image.shape[:2]
+        if height % self.multiple or width % self.multiple or image.ndim != 3:
+            raise ValueError(
+                f'a frame of shape {image.shape} is no multiple of {self.multiple} pixels; '
+                'resize it with progress_monitor.window.resize_for_model'
+            )
+        return height // self.patch_size, width // self.patch_size
+
+    def pixel_values(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Flattened patches of all ``images``, (patches, 3 * temporal * patch * patch) float32.
+
+        Patches that are merged into one token stand next to each other, as in Qwen2-VL.
+        """
+        return np.concatenate([self._patches(image) for image in images])
+
+    def _patches(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        rows, columns = self.grid(image)
+        patch, merge = self.patch_size, self.merge_size
+        values = image.astype(np.float32) * self.scale + self.offset
+        blocks = values.reshape(rows // merge, merge, patch, columns // merge, merge, patch, 3)
+        ordered = blocks.transpose(0, 3, 1, 4, 6, 2, 5)[:, :, :, :, :, None]
+        shape = (*ordered.shape[:5], self.temporal_patch_size, patch, patch)
+        return np.broadcast_to(ordered, shape).reshape(rows * columns, -1)
