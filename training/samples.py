@@ -1,0 +1,94 @@
+"""Questions and answers drawn from episodes, as the monitor will ask them.
+
+Windows hold 1 frame or 5 to 17 (ProcVLM's), at 0.2 to 0.8 s from frame to frame. The memory is
+right, a tick or two behind, missing, or wrong. Some windows repeat one frame, so that the count of
+frames says nothing about progress, and some tasks do not fit the scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from progress_monitor.sim.tasks import TASKS
+from training.answers import answer, prompt, refusal, stages, unfitting, wordings
+from training.data import Corpus, Episode
+
+SINGLE_FRAME = 0.3
+LONGEST, SHORTEST = 17, 5
+STRIDES = (1, 2, 3, 4)
+REPEATED = 0.1
+UNFITTING = 0.1
+MEMORY_MISSING, MEMORY_WRONG = 0.3, 0.22
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Frames (indices into the corpus), the user's text and the answer to learn."""
+
+    frames: tuple[int, ...]
+    text: str
+    answer: str
+
+
+class Sampler:
+    """Draws samples from a corpus."""
+
+    def __init__(self, corpus: Corpus, seed: int) -> None:
+        self._corpus = corpus
+        self._rng = np.random.default_rng(seed)
+        sizes = np.array([_weight(episode) for episode in corpus.episodes], float)
+        self._chance = sizes / sizes.sum()
+
+    def frames_of_batch(self) -> int:
+        """How many frames the windows of the next batch hold."""
+        if self._rng.random() < SINGLE_FRAME:
+            return 1
+        return int(self._rng.integers(SHORTEST, LONGEST + 1))
+
+    def draw(self, count: int) -> Sample:
+        """One sample with a window of ``count`` frames."""
+        rng = self._rng
+        while True:
+            episode = self._corpus.episodes[rng.choice(len(self._chance), p=self._chance)]
+            stride = int(rng.choice(STRIDES))
+            last = int(rng.integers(0, len(episode.progress)))
+            if rng.random() < REPEATED:
+                return self._sample(episode, (last,) * count, stride)
+            first = last - (count - 1) * stride
+            if first >= 0:
+                return self._sample(episode, tuple(range(first, last + 1, stride)), stride)
+
+    def _sample(self, episode: Episode, window: tuple[int, ...], stride: int) -> Sample:
+        rng = self._rng
+        frames = tuple(episode.first + index for index in window)
+        if rng.random() < UNFITTING:
+            text = str(rng.choice(unfitting(episode.task)))
+            done = None if rng.random() < 0.5 else ()
+            return Sample(frames, prompt(text, done), refusal())
+        last = window[-1]
+        wording = str(rng.choice(wordings(episode.task)))
+        if rng.random() < 0.4:
+            wording = TASKS[episode.task].instruction
+        steps = stages(episode.task)
+        said = answer(float(episode.progress[last]), steps[int(episode.stage[last]) :])
+        return Sample(frames, prompt(wording, self._memory(episode, last, stride)), said)
+
+    def _memory(self, episode: Episode, last: int, stride: int) -> tuple[str, ...] | None:
+        rng = self._rng
+        steps = stages(episode.task)
+        kind = rng.random()
+        if kind < MEMORY_MISSING:
+            return None
+        wrong = kind < MEMORY_MISSING + MEMORY_WRONG
+        if wrong and len(TASKS[episode.task].phases) == 1:
+            return steps[: int(rng.integers(0, len(steps) + 1))]
+        lag = int(rng.integers(0, 3)) + (int(rng.integers(1, 3)) if wrong else 0)
+        return steps[: int(episode.stage[max(last - lag * stride, 0)])]
+
+
+def _weight(episode: Episode) -> float:
+    """Tasks that need memory are harder and weigh more."""
+    several = len(TASKS[episode.task].phases) > 1
+    return min(len(episode.progress), 150) * (1.8 if several else 1.0)
