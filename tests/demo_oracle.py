@@ -1,0 +1,83 @@
+"""The real monitor node around a model that knows the truth of the simulated cell.
+
+With it the demo's story can be tested without a trained checkpoint. ``eager`` as the first argument
+makes it call everything done; any other tells the truth.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import ClassVar
+
+import rclpy
+
+from progress_monitor.msg import GroundTruth
+from progress_monitor.ros.messages import to_ns
+from progress_monitor.ros.monitor_node import MonitorNode, spin
+from progress_monitor.types import (
+    Answer,
+    BackendState,
+    BackendStatus,
+    Completion,
+    DecodeStats,
+    Prompt,
+)
+from progress_monitor.vlm.config import ModelConfig
+
+
+class OracleBackend:
+    """Answers inside ``submit``, from the truth that belongs to the newest frame."""
+
+    truths: ClassVar[dict[int, GroundTruth]] = {}
+    mode = 'true'
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._completion: Completion | None = None
+        self._last: GroundTruth | None = None
+
+    def status(self) -> BackendStatus:
+        return BackendStatus(BackendState.READY, model='oracle', quantization='none', device='cpu')
+
+    def submit(self, prompt: Prompt) -> None:
+        newest = max(frame.stamp_ns for frame in prompt.frames)
+        self._last = self.truths.get(newest, self._last)
+        text = self._answer()
+        self._completion = Completion(
+            Answer(text, (), 'tag', DecodeStats(total_ms=2.0), number_std=1.0)
+        )
+
+    def _answer(self) -> str:
+        truth = self._last
+        if truth is None:
+            return 'Nothing is known yet.'
+        percent = round(truth.progress * 100)
+        if self.mode == 'eager' or percent >= 100:
+            return 'No further steps are required: <progress>100%</progress>'
+        listed = '\n'.join(f'{n}. {step}.' for n, step in enumerate(truth.remaining_steps, 1))
+        return (
+            f'The following steps are required:\n{listed}\n'
+            f'Therefore, the estimated progress is <progress>{percent:02d}%</progress>'
+        )
+
+    def poll(self) -> Completion | None:
+        completion, self._completion = self._completion, None
+        return completion
+
+    def close(self) -> None:
+        pass
+
+
+def main() -> None:
+    OracleBackend.mode = sys.argv[1]
+    rclpy.init(args=sys.argv)
+    node = MonitorNode(OracleBackend)
+
+    def learn(message: GroundTruth) -> None:
+        OracleBackend.truths[to_ns(message.stamp)] = message
+
+    node.create_subscription(GroundTruth, '/cell/ground_truth', learn, 50)
+    spin(node)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,71 @@
+"""An engine for a real worker process: it reads pictures, and fails when a file tells it to.
+
+The file that ``ROS_FAKE_CONTROL`` names holds one word; a failure removes it before it happens, so
+that the next worker is well.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ros_fake_monitor import read_answer
+
+from progress_monitor.types import Answer, Prompt
+from progress_monitor.vlm.config import ModelConfig
+from progress_monitor.vlm.errors import VLMError
+
+BUSY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Info:
+    model: str = 'fake'
+    quantization: str = 'none'
+    device: str = 'cpu'
+    notes: tuple[str, ...] = ('loaded for a test',)
+
+
+class FakeEngine:
+    def __init__(self, control: Path) -> None:
+        self._control = control
+        self.info = Info()
+
+    def memory_mb(self) -> float:
+        return 12.0
+
+    def answer(self, prompt: Prompt, time_limit_s: float) -> Answer:
+        order = self._control.read_text() if self._control.exists() else ''
+        if order == 'slow':
+            end = time.monotonic() + BUSY_S
+            while time.monotonic() < end:
+                np.linalg.norm(np.ones(100_000))
+        elif order:
+            self._control.unlink()
+            fail(order)
+        answer = read_answer(prompt)
+        if order == 'rubbish':
+            broken: Any = {'no': 'text'}
+            return replace(answer, text=broken)
+        return answer
+
+
+def fail(order: str) -> None:
+    if order == 'kill':
+        os.kill(os.getpid(), 9)
+    if order == 'hang':
+        time.sleep(600)
+    if order == 'memory':
+        raise MemoryError
+
+
+def missing(config: ModelConfig) -> FakeEngine:
+    raise VLMError(f'model.path: there is no folder {config.path}')
+
+
+def make(config: ModelConfig) -> FakeEngine:
+    return FakeEngine(Path(os.environ['ROS_FAKE_CONTROL']))

@@ -1,0 +1,218 @@
+"""The judgement benchmark with made recordings and a model that knows the truth."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from judging import ScriptedBackend
+
+from progress_monitor.bench import judgement, judgement_episodes, metrics
+from progress_monitor.bench.judgement_answers import RememberingBackend
+from progress_monitor.bench.judgement_episodes import MAKERS, Plan, make, plans
+from progress_monitor.bench.judgement_play import START_NS, SYSTEMS, interpolate, play
+from progress_monitor.bench.judgement_recordings import Recording
+from progress_monitor.bench.judgement_score import score, summary
+from progress_monitor.config import MonitorConfig
+from progress_monitor.types import Answer, BackendState, BackendStatus, Completion, DecodeStats
+
+CONFIG = MonitorConfig()
+ALLOWANCE = CONFIG.stall.allowance
+STEPS = ('Reach the drawer handle', 'Pull the drawer open')
+
+
+def recording(variant: str = 'nominal') -> Recording:
+    """Nine seconds to the end and three of rest; a dropped one falls after four and recovers."""
+    speed = {'half': 0.5, 'quarter': 0.25}.get(variant, 1.0)
+    work = np.linspace(0.0, 1.0, round(90 / speed))
+    fault = -1
+    if variant == 'drop':
+        work = np.concatenate([work[:50], np.full(60, 0.2), np.linspace(0.2, 1.0, 70)])
+        fault = 50
+    if variant == 'missed_grasp':
+        work = np.concatenate([work[:25], np.full(150, 0.27)])
+    if variant == 'undo':
+        work = np.concatenate([work, np.linspace(1.0, 0.4, 60)])
+    rest = 0 if variant in ('missed_grasp', 'undo') else 30
+    progress = np.concatenate([work, np.full(rest, work[-1])])
+    rng = np.random.default_rng(3)
+    scene = rng.integers(30, 220, (16, 16, 3)).astype(np.uint8).repeat(2, 0).repeat(2, 1)
+    images = scene + rng.integers(0, 4, (len(progress), *scene.shape)).astype(np.uint8)
+    for image, done in zip(images, progress, strict=True):
+        column = round(24 * done)
+        image[10:18, column : column + 8] = 240
+    remaining = np.where(progress >= 1.0, 0, np.where(progress >= 0.5, 1, 2))
+    return Recording(images, progress, remaining, STEPS, fault, len(progress) - rest)
+
+
+@pytest.fixture(autouse=True)
+def _made_recordings(monkeypatch):
+    monkeypatch.setattr(
+        judgement_episodes, 'load', lambda cache, task, seed, variant: recording(variant)
+    )
+    monkeypatch.setattr(judgement, 'load', lambda cache, task, seed, variant: recording(variant))
+
+
+class Oracle:
+    """Says what is true of the newest frame."""
+
+    def __init__(self, episode) -> None:
+        self._episode = episode
+        self._progress = episode.progress()
+        self._done = None
+
+    def status(self):
+        return BackendStatus(BackendState.READY)
+
+    def submit(self, prompt):
+        stamp_ns = max(frame.stamp_ns for frame in prompt.frames)
+        index = round((stamp_ns - START_NS) * 1e-8)
+        value = f'{self._progress[index] * 100:.0f}%'
+        steps = self._episode.recording.left(self._episode.shown[index].index)
+        if not self._episode.answerable:
+            text = 'The task does not fit what is seen. <progress>n/a</progress>'
+        elif steps:
+            value = '99%' if value == '100%' else value
+            text = '\n'.join(f'{i}. {step}.' for i, step in enumerate(steps, 1))
+            text = f'{text}\n<progress>{value}</progress>'
+        else:
+            text = 'No further steps are required. <progress>100%</progress>'
+        self._done = Completion(Answer(text, (), 'tag', DecodeStats(0.0)))
+
+    def poll(self):
+        done, self._done = self._done, None
+        return done
+
+    def close(self):
+        return
+
+
+@pytest.mark.parametrize('kind', MAKERS)
+def test_a_model_that_knows_the_truth_is_judged_without_a_fault(kind, tmp_path):
+    episode = make(Plan(kind, 'drawer_open', 1), tmp_path, ALLOWANCE)
+    assert len(list(episode.pictures())) == len(episode.shown)
+    record = play(episode, 'memory_on', CONFIG, Oracle(episode))
+    result = score(episode, record, CONFIG)
+    for tally in (result.stall, result.regression, result.success):
+        assert tally.misses == 0
+        assert tally.false == 0
+    if episode.stall_from >= 0:
+        assert result.stall.hits == 1
+        grace = CONFIG.stall.grace_period if episode.stall_from < 30 else 0.0
+        # At the turns of a loop progress is back at its best for a moment, which holds the vote up.
+        turns = 1.0 if kind == 'looping' else 0.0
+        assert result.stall.delays[0] <= ALLOWANCE + grace + turns + 1.5
+    if episode.fall_from >= 0:
+        assert result.regression.hits == 1
+    if kind == 'unanswerable':
+        assert result.refused == result.answered > 0
+
+
+@pytest.mark.parametrize('system', SYSTEMS)
+def test_every_system_plays_and_its_record_survives_json(system, tmp_path):
+    episode = make(Plan('nominal', 'drawer_open', 1), tmp_path, ALLOWANCE)
+    record = play(episode, system, CONFIG, Oracle(episode))
+    again = type(record)(**json.loads(json.dumps(record.as_json())))
+    result = score(episode, again, CONFIG)
+    assert result.voc > 0.99
+    assert result.success.hits == 1
+    assert len(record.ticks) >= 24
+
+
+def test_time_knows_the_nominal_episode_and_nothing_else(tmp_path):
+    nominal = make(Plan('nominal', 'drawer_open', 1), tmp_path, ALLOWANCE)
+    frozen = make(Plan('robot_frozen', 'drawer_open', 1), tmp_path, ALLOWANCE)
+    good = score(nominal, interpolate(nominal, 9.0, CONFIG), CONFIG)
+    bad = score(frozen, interpolate(frozen, 9.0, CONFIG), CONFIG)
+    assert good.success.hits == 1
+    assert bad.stall.misses == 1
+    figures = summary([good, bad], ['drawer_open', 'drawer_open'])
+    assert figures['stall_recall'] == 0.0
+    assert figures['voc'] > 0.99
+
+
+def test_a_wrong_call_in_a_calm_episode_is_a_false_alarm(tmp_path):
+    episode = make(Plan('paused', 'drawer_open', 1), tmp_path, ALLOWANCE)
+    record = play(episode, 'memory_on', CONFIG, Oracle(episode))
+    record.calls.append(
+        {'at': 6.0, 'stalled': True, 'cause': 'REGRESSION', 'since': 5.0, 'step': ''}
+    )
+    result = score(episode, record, CONFIG)
+    figures = summary([result], ['drawer_open'])
+    assert figures['false_alarms'] == 1
+    assert figures['false_alarms_per_hour'] == pytest.approx(3600.0 / episode.seconds)
+
+
+def test_episodes_are_the_same_each_time_and_differ_between_seeds(tmp_path):
+    first, again, other = (
+        make(Plan('looping', 'push', seed), tmp_path, ALLOWANCE) for seed in (1, 1, 2)
+    )
+    assert first.shown == again.shown
+    assert first.shown != other.shown
+    assert all(
+        np.array_equal(a, b) for a, b in zip(first.pictures(), again.pictures(), strict=True)
+    )
+
+
+def test_two_hours_over_all_tasks_and_kinds(tmp_path):
+    listed = plans(0)
+    assert {plan.kind for plan in listed} == set(MAKERS)
+    assert len({plan.task for plan in listed}) >= 8
+    assert len({plan.name for plan in listed}) == len(listed)
+    seconds = sum(make(plan, tmp_path, ALLOWANCE).seconds for plan in listed if plan.kind != 'drop')
+    assert seconds >= 6500.0
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    played: list[str] = []
+    real = judgement.play
+
+    def spy(episode, system, config, backend):
+        played.append(f'{episode.plan.name}/{system}')
+        return real(episode, system, config, Oracle(episode))
+
+    monkeypatch.setattr(judgement, 'play', spy)
+    common = [
+        '--model', str(tmp_path / 'none'), '--cache', str(tmp_path / 'cache' / 'recordings'),
+        '--out', str(tmp_path / 'judgement.json'), '--share', '0.01', '--kinds', 'nominal',
+        '--systems', 'memory_on', 'procvlm',
+    ]  # fmt: skip
+    assert judgement.main([*common, '--shard', '0/2']) == 0
+    half = len(played)
+    lines = tmp_path / 'judgement' / 'part-0of2.jsonl'
+    lines.write_text(lines.read_text()[:-40])
+    assert judgement.main(common) == 0
+    assert len(set(played)) == 24
+    assert len(played) == 24 + 1
+    assert 0 < half < 24
+    figures = json.loads((tmp_path / 'judgement.json').read_text())
+    assert figures['memory_on']['voc'] > 0.99
+    assert set(figures['baselines']) == {'procvlm', 'time'}
+
+
+def test_answers_are_remembered_between_processes(tmp_path):
+    asked = []
+
+    def loaded():
+        asked.append(1)
+        return ScriptedBackend(lambda t: f'<progress>{t:.0f}%</progress>')
+
+    episode = make(Plan('nominal', 'drawer_open', 1), tmp_path, ALLOWANCE)
+    records = []
+    for writer in ('0/2', '1/2'):
+        backend = RememberingBackend(loaded, tmp_path / 'answers', writer)
+        records.append(play(episode, 'memory_off', CONFIG, backend))
+    assert len(asked) == 1
+    assert records[0] == records[1]
+
+
+def test_rank_correlation_and_errors():
+    assert metrics.voc([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]) == pytest.approx(1.0)
+    assert metrics.voc([4, 3, 2, 1], [1, 2, 3, 4]) == pytest.approx(-1.0)
+    assert metrics.voc([5, 5, 5], [1, 2, 3]) == 0.0
+    assert metrics.voc([1, np.nan, 3, 2], [1, 9, 3, 2]) == pytest.approx(1.0)
+    # Ties take the mean of their ranks: 1, 2.5, 2.5, 4 against 1 .. 4.
+    assert metrics.voc([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(0.9486833)
+    assert metrics.mae([0.5, np.nan], [0.25, 0.9]) == 0.25
+    assert metrics.nse([0.5, 0.0], [0.25, 0.5]) == pytest.approx((0.25 / 0.75 + 1.0) / 2)

@@ -1,0 +1,151 @@
+"""What must hold for any series of ticks."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+from judging import TASK, config, ns
+
+from progress_monitor.judgement.judge import Judge
+from progress_monitor.types import NAN, Estimate, Evidence, StallCause, State
+
+ALLOWANCE, GAIN = 4.0, 0.04
+CONFIG = config(stall__allowance=ALLOWANCE, stall__minimum_gain=GAIN)
+REST = ('Pull the drawer open',)
+
+intervals = st.lists(st.floats(0.05, 1.5), min_size=40, max_size=120)
+unit = st.floats(-1.0, 1.0)
+noises = st.lists(unit, min_size=120, max_size=120)
+
+
+def _estimate(seconds: float, progress: float, remaining=REST) -> Estimate:
+    return Estimate(ns(seconds), min(max(progress, 0.0), 1.0), NAN, remaining, Evidence.GOOD, '')
+
+
+def _times(gaps) -> list[float]:
+    times, now = [], 0.0
+    for gap in gaps:
+        now += gap
+        times.append(now)
+    return times
+
+
+def _calls(judge: Judge, series) -> list[StallCause]:
+    """Causes called while ``series`` of (seconds, progress) is judged."""
+    seen, causes = None, []
+    for seconds, progress in series:
+        judge.add(_estimate(seconds, progress), REST[0], False)
+        if judge.stall is not seen and judge.stall is not None:
+            seen = judge.stall
+            causes.append(seen.cause)
+    return causes
+
+
+@given(intervals, noises, st.floats(1.0, 20.0), st.booleans())
+def test_no_call_while_the_minimum_gain_is_made_in_every_allowance(gaps, noise, speed, stairs):
+    def truth(seconds: float) -> float:
+        made = seconds * GAIN * speed / ALLOWANCE
+        return min(math.floor(made / GAIN) * GAIN if stairs else made, 10.0)
+
+    series = [
+        (t, truth(t) + 0.999 * n * GAIN / 4.0)
+        for t, n in zip(_times(gaps), noise, strict=False)
+        if truth(t) < 0.9
+    ]
+    assert _calls(Judge(CONFIG, TASK), series) == []
+
+
+@given(intervals, noises, st.floats(0.05, 0.9))
+def test_a_frozen_series_always_stalls_and_is_called_in_time(gaps, noise, level):
+    times = _times(gaps)
+    judge = Judge(CONFIG, TASK)
+    due = 1.0 + ALLOWANCE
+    for seconds, n in zip(times, noise, strict=False):
+        last = seconds
+        judge.add(_estimate(seconds, level + 0.99 * n * GAIN / 4.0), REST[0], False)
+        if judge.stall is not None:
+            break
+    counted = last - times[0]
+    if judge.stall is None:
+        # Only gaps that are long for their series are left out of the count.
+        usual = sorted(gaps)[len(gaps) // 2]
+        assert sum(min(gap, max(1.0, usual)) for gap in gaps) < 4.0 * due
+        return
+    assert judge.stall.cause is StallCause.NO_CHANGE
+    assert judge.stall.since_ns <= judge.stall.evidence_last_ns
+    assert counted >= ALLOWANCE - 1e-6
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.3, 0.7), st.sampled_from(['go', 'go', 'twice', 'late', 'jump'])),
+        min_size=20,
+        max_size=60,
+    ),
+    st.floats(2.5, 1e5),
+)
+def test_jumps_duplicates_and_reordering_make_no_call(ticks, jump):
+    judge = Judge(CONFIG, TASK)
+    clock = work = 0.0
+    series: list[tuple[float, float]] = []
+    for gap, kind in ticks:
+        clock += gap
+        work += gap
+        if kind == 'jump':
+            clock += jump
+        tick = (clock, min(0.02 + 0.02 * work, 0.9))
+        series.append(tick)
+        if kind == 'twice':
+            series.append(tick)
+        if kind == 'late':
+            series.append((max(clock - 3.0, 0.0), 0.0))
+    assert _calls(judge, series) == []
+
+
+@given(st.lists(st.tuples(st.floats(0.3, 0.6), st.booleans()), min_size=30, max_size=80))
+def test_time_without_evidence_does_not_count(ticks):
+    """A robot at rest is watched for less than the allowance in all; the rest is silence."""
+    judge = Judge(CONFIG, TASK)
+    clock = watched = 0.0
+    for gap, silent in ticks:
+        clock += gap
+        if silent:
+            judge.hold()
+        else:
+            watched += gap
+            if watched > ALLOWANCE:
+                break
+            judge.add(_estimate(clock, 0.3), REST[0], False)
+    assert judge.stall is None
+
+
+@given(intervals, noises, st.integers(5, 30))
+def test_single_outliers_change_no_call(gaps, noise, every):
+    times = [0.5 * index for index in range(len(gaps))]
+    series = [
+        (t, min(0.05 + 0.03 * t, 0.9) + 0.999 * n * GAIN / 4.0)
+        for t, n in zip(times, noise, strict=False)
+    ]
+    wild = [
+        (t, (p + 0.45) % 0.9 if index % every == every - 1 else p)
+        for index, (t, p) in enumerate(series)
+        if 0.05 + 0.03 * t < 0.88
+    ]
+    assert _calls(Judge(CONFIG, TASK), wild) == []
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=5, max_size=60))
+def test_any_series_gives_a_state_and_bounded_numbers(values):
+    judge = Judge(CONFIG, TASK)
+    for index, value in enumerate(values):
+        judge.add(_estimate(0.5 * index, value, () if value > 0.97 else REST), REST[0], False)
+        assert 0.0 <= judge.progress <= 1.0
+        assert judge.state(ns(0.5 * index)) in (
+            State.OBSERVING, State.PROGRESSING, State.STALLED, State.REGRESSING, State.SUCCEEDED,
+        )  # fmt: skip
+        for report in (judge.stall,):
+            if report is not None and report.stalled:
+                assert report.since_ns <= report.evidence_last_ns
+                assert report.explanation

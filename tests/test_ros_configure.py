@@ -1,0 +1,119 @@
+"""Lifecycle and parameters of the monitor node, over DDS."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+from lifecycle_msgs.msg import Transition
+from ros_helpers import (
+    ACTIVE,
+    INACTIVE,
+    MONITOR,
+    UNCONFIGURED,
+    Probe,
+    fresh_domain,
+    monitor_command,
+    running,
+)
+
+from progress_monitor.msg import MonitorStatus
+from progress_monitor.srv import SetTask
+
+
+def test_each_bad_parameter_refuses_configure_by_name(tmp_path: Path) -> None:
+    """All are bad at once; each is mended when configure has named it."""
+    bad = {
+        'image_topics': (['bad topic'], ['/cell/image'], "image_topics: 'bad topic'"),
+        'window.min_images': (0, 5, 'window.min_images: 0 is below its minimum 2'),
+        'stall.allowance': (-1.0, 1.0, 'stall.allowance: -1.0 must be above 0.0'),
+        'window.policy': ('newest', 'growing', "window.policy: 'newest' is not one of"),
+        'model.quantization': (4, 'none', 'model.quantization: expected str'),
+        'stall.step_allowances': (['Lift'], ['Lift=3'], 'stall.step_allowances'),
+    }
+    command = monitor_command(**{name: values[0] for name, values in bad.items()})
+    with running(tmp_path, fresh_domain(), command) as (probe, processes):
+        expected = dict(bad)
+        # The node starts itself, and says why it could not.
+        while expected:
+            named = probe.wait(
+                lambda: [
+                    name
+                    for name, values in expected.items()
+                    if probe.state() == MonitorStatus.STATE_ERROR
+                    and values[2] in probe.status[-1].message
+                ],
+                what=f'a refusal that names one of {list(expected)}',
+            )
+            good = expected.pop(named[0])[1]
+            assert probe.set_parameter(named[0], good).successful
+            assert probe.transition(Transition.TRANSITION_CONFIGURE) is (not expected)
+        assert probe.lifecycle() == INACTIVE
+        output = processes[0].output()
+    assert 'Traceback' not in output
+    for _, _, reason in bad.values():
+        assert reason in output
+
+
+@pytest.fixture(scope='module')
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Probe:
+    command = monitor_command(autostart=False)
+    with running(tmp_path_factory.mktemp('node'), fresh_domain(), command) as (started, _):
+        yield started
+
+
+def test_the_status_says_that_the_node_waits_to_be_configured(probe: Probe) -> None:
+    status = probe.wait_state(MonitorStatus.STATE_IDLE)
+    assert status.message == 'not configured'
+    assert probe.lifecycle() == UNCONFIGURED
+
+
+def test_bad_values_are_refused_at_once_when_set(probe: Probe) -> None:
+    result = probe.set_parameter('stall.allowance', -3.0)
+    assert not result.successful
+    assert result.reason == 'stall.allowance: -3.0 must be above 0.0'
+    assert probe.get_parameter('stall.allowance').double_value == 1.0
+
+
+def test_services_say_that_the_node_is_not_configured(probe: Probe) -> None:
+    answer = probe.call(SetTask, f'{MONITOR}/set_task', SetTask.Request(task='Lift the block.'))
+    assert not answer.success
+    assert 'not configured' in answer.message
+
+
+def test_the_lifecycle_turns_any_number_of_times(probe: Probe) -> None:
+    for _ in range(3):
+        assert probe.transition(Transition.TRANSITION_CONFIGURE)
+        assert probe.transition(Transition.TRANSITION_ACTIVATE)
+        assert probe.lifecycle() == ACTIVE
+        assert probe.transition(Transition.TRANSITION_DEACTIVATE)
+        assert probe.transition(Transition.TRANSITION_CLEANUP)
+        assert probe.lifecycle() == UNCONFIGURED
+
+
+def test_parameters_while_configured(probe: Probe) -> None:
+    """Judgement's parameters may change on the run; the model's and the cameras' may not."""
+    assert probe.transition(Transition.TRANSITION_CONFIGURE)
+    for name, value, reason in (
+        ('model.path', 'elsewhere', 'clean it up first'),
+        ('image_topics', ['/other'], 'clean it up first'),
+        ('task', 'Lift the block.', 'call ~/set_task'),
+        ('window.max_images', 3, 'window.max_images'),
+        ('stall.step_allowances', ['Lift'], 'stall.step_allowances'),
+    ):
+        result = probe.set_parameter(name, value)
+        assert not result.successful
+        assert reason in result.reason
+    assert probe.set_parameter('stall.allowance', 7.0).successful
+    assert probe.get_parameter('stall.allowance').double_value == 7.0
+    assert probe.transition(Transition.TRANSITION_CLEANUP)
+
+
+def test_the_status_keeps_its_rate_while_nothing_else_happens(probe: Probe) -> None:
+    start, count = time.monotonic(), len(probe.status)
+    probe.wait(lambda: len(probe.status) >= count + 4, what='four messages')
+    assert time.monotonic() - start < 4.0

@@ -1,0 +1,164 @@
+"""The action of the monitor node, over DDS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+from action_msgs.msg import GoalStatus
+from lifecycle_msgs.msg import Transition
+from rclpy.action import ActionClient
+from ros_helpers import MONITOR, Probe, fresh_domain, monitor_command, running
+
+from progress_monitor.action import MonitorTask
+from progress_monitor.msg import MonitorStatus
+from progress_monitor.srv import SetTask
+
+Result = MonitorTask.Result
+
+
+class Goal:
+    """One goal, sent and accepted."""
+
+    def __init__(self, probe: Probe, client: ActionClient, **request: Any) -> None:
+        self.probe = probe
+        self.feedback: list[Any] = []
+        future = client.send_goal_async(
+            MonitorTask.Goal(**request),
+            feedback_callback=lambda message: self.feedback.append(message.feedback),
+        )
+        probe.wait(future.done, what='acceptance')
+        self.handle = future.result()
+        assert self.handle.accepted
+        self._result = self.handle.get_result_async()
+
+    def result(self) -> tuple[int, Any]:
+        """Status and result, once the goal has ended."""
+        self.probe.wait(self._result.done, what='the result')
+        answer = self._result.result()
+        return answer.status, answer.result
+
+    @property
+    def done(self) -> bool:
+        return bool(self._result.done())
+
+
+@pytest.fixture(scope='module')
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Probe, ActionClient]]:
+    command = monitor_command(goal_patience_s=1.0, evidence__frame_timeout=0.5)
+    with running(tmp_path_factory.mktemp('node'), fresh_domain(), command) as (probe, _):
+        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
+        probe.wait(client.server_is_ready, what='the action')
+        yield probe, client
+
+
+@pytest.fixture
+def probe(node: tuple[Probe, ActionClient]) -> Probe:
+    node[0].show = 0.2
+    return node[0]
+
+
+@pytest.fixture
+def send(node: tuple[Probe, ActionClient], probe: Probe) -> Any:
+    return lambda **request: Goal(probe, node[1], **request)
+
+
+def test_a_goal_feeds_back_and_ends_in_success(probe: Probe, send: Any) -> None:
+    goal = send(task='Lift the block.', task_id='lift')
+    probe.wait(lambda: len(goal.feedback) >= 3, what='feedback')
+    assert goal.feedback[-1].progress == pytest.approx(0.2, abs=0.02)
+    assert goal.feedback[-1].step == 'Grasp the block.'
+    assert probe.status[-1].task_id == 'lift'
+    probe.show = 1.0
+    status, result = goal.result()
+    assert status == GoalStatus.STATUS_SUCCEEDED
+    assert result.succeeded
+    assert result.error_code == Result.NONE
+    assert result.progress == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ('request_', 'word'),
+    [
+        ({'task': ''}, 'task'),
+        ({'task': ' \t'}, 'task'),
+        ({'task': 'Lift.', 'stall_allowance_s': -1.0}, 'stall_allowance_s'),
+        ({'task': 'Lift.', 'timeout_s': math.nan}, 'timeout_s'),
+    ],
+)
+def test_an_invalid_goal_says_what_is_wrong(send: Any, request_: Any, word: str) -> None:
+    status, result = send(**request_).result()
+    assert status == GoalStatus.STATUS_ABORTED
+    assert result.error_code == Result.INVALID_GOAL
+    assert word in result.error_msg
+
+
+def test_a_stall_ends_a_goal_that_asks_for_it(probe: Probe, send: Any) -> None:
+    status, result = send(task='Lift the block.', stop_on_stall=True).result()
+    assert status == GoalStatus.STATUS_ABORTED
+    assert result.error_code == Result.STALLED
+    assert result.error_msg
+    assert result.progress == pytest.approx(0.2, abs=0.02)
+    probe.wait_state(MonitorStatus.STATE_IDLE)
+
+
+def test_a_stall_does_not_end_another_goal_and_a_timeout_does(probe: Probe, send: Any) -> None:
+    goal = send(task='Lift the block.', timeout_s=3.0)
+    probe.wait_state(MonitorStatus.STATE_STALLED)
+    assert not goal.done
+    assert goal.result()[1].error_code == Result.TIMEOUT
+
+
+def test_a_goals_own_allowance_counts(probe: Probe, send: Any) -> None:
+    goal = send(task='Lift the block.', stall_allowance_s=60.0, stop_on_stall=True)
+    probe.wait(lambda: len(goal.feedback) >= 25, what='ticks beyond the parameter')
+    assert not goal.done
+    probe.show = 1.0
+    assert goal.result()[1].succeeded
+
+
+def test_a_goal_can_be_cancelled(probe: Probe, send: Any) -> None:
+    goal = send(task='Lift the block.')
+    probe.wait(lambda: goal.feedback, what='feedback')
+    goal.handle.cancel_goal_async()
+    status, result = goal.result()
+    assert status == GoalStatus.STATUS_CANCELED
+    assert not result.succeeded
+    assert result.error_code == Result.NONE
+    probe.wait_state(MonitorStatus.STATE_IDLE)
+
+
+@pytest.mark.parametrize('by', ['goal', 'service'])
+def test_another_task_preempts_a_goal(probe: Probe, send: Any, by: str) -> None:
+    first = send(task='Lift the block.')
+    if by == 'goal':
+        second = send(task='Push the block.')
+    else:
+        request = SetTask.Request(task='Push the block.')
+        assert probe.call(SetTask, f'{MONITOR}/set_task', request).success
+    assert first.result()[1].error_code == Result.PREEMPTED
+    probe.wait(lambda: probe.status[-1].task == 'Push the block.', what='the other task')
+    if by == 'goal':
+        assert not second.done
+
+
+def test_missing_images_end_a_goal_after_a_while(probe: Probe, send: Any) -> None:
+    goal = send(task='Lift the block.')
+    probe.wait(lambda: goal.feedback, what='feedback')
+    probe.show = None
+    _, result = goal.result()
+    assert result.error_code == Result.INPUT_FAILED
+    assert '/cell/image' in result.error_msg
+
+
+def test_a_goal_ends_with_the_nodes_activity(probe: Probe, send: Any) -> None:
+    goal = send(task='Lift the block.')
+    assert probe.transition(Transition.TRANSITION_DEACTIVATE)
+    assert goal.result()[1].error_code == Result.NOT_ACTIVE
+    assert send(task='Lift the block.').result()[1].error_code == Result.NOT_ACTIVE
+    assert probe.transition(Transition.TRANSITION_ACTIVATE)

@@ -1,0 +1,267 @@
+"""Progress, stall, success, services and the overlay of the monitor node, over DDS."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from ros_helpers import (
+    LATCHED,
+    MONITOR,
+    QUICK,
+    Probe,
+    fresh_domain,
+    monitor_command,
+    running,
+)
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float32, String
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
+
+from progress_monitor.msg import MonitorStatus, Stall, Step
+from progress_monitor.srv import AcknowledgeRecovery, SetTask
+
+DOMAIN = fresh_domain()
+
+
+@pytest.fixture(scope='module')
+def node(tmp_path_factory: pytest.TempPathFactory) -> Probe:
+    with running(tmp_path_factory.mktemp('node'), DOMAIN, monitor_command()) as (started, _):
+        yield started
+
+
+@pytest.fixture
+def probe(node: Probe) -> Probe:
+    """The running node with nothing heard yet and no task."""
+    node.show = 0.2
+    set_task(node, '')
+    node.wait_state(MonitorStatus.STATE_IDLE)
+    node.wait(lambda: not node.stalls or not node.stalls[-1].stalled, what='the release')
+    for heard in (node.progress, node.stalls, node.successes):
+        heard.clear()
+    return node
+
+
+def set_task(probe: Probe, task: str, task_id: str = '') -> str:
+    request = SetTask.Request(task=task, task_id=task_id)
+    answer = probe.call(SetTask, f'{MONITOR}/set_task', request)
+    assert answer.success
+    return str(answer.task_id)
+
+
+def stall(probe: Probe) -> Stall:
+    probe.wait(lambda: probe.stalls and probe.stalls[-1].stalled, what='a stall')
+    return probe.stalls[-1]
+
+
+def test_without_a_task_nothing_is_judged(probe: Probe) -> None:
+    status = probe.status[-1]
+    assert (status.task, status.task_id) == ('', '')
+    received = probe.status[-1].frames_received
+    probe.wait(lambda: probe.status[-1].frames_received > received + 5, what='frames')
+    assert not probe.progress
+
+
+def test_every_tick_publishes_progress_with_its_stamp(probe: Probe) -> None:
+    values: list[float] = []
+    listener = probe.node.create_subscription(
+        Float32, f'{MONITOR}/progress_value', lambda message: values.append(message.data), 10
+    )
+    task_id = set_task(probe, 'Lift the block.')
+    probe.show = 0.3
+    probe.wait(lambda: len(probe.progress) >= 8, what='eight ticks')
+    message = probe.progress[-1]
+    assert message.task_id == task_id
+    assert message.task == 'Lift the block.'
+    assert message.progress == pytest.approx(0.3, abs=0.02)
+    assert message.remaining_steps == ['Grasp the block.', 'Lift the block.']
+    assert message.steps_known
+    assert message.answerable
+    assert [step.text for step in message.plan] == message.remaining_steps
+    assert message.plan[0].status == Step.IN_PROGRESS
+    assert message.frames in range(5, 18)
+    assert 0.0 <= message.age_s < 2.0
+    assert message.header.frame_id == 'camera'
+    stamps = [(item.header.stamp.sec, item.header.stamp.nanosec) for item in probe.progress]
+    assert stamps == sorted(set(stamps))
+    assert values[-1] == pytest.approx(0.3, abs=0.02)
+    probe.node.destroy_subscription(listener)
+
+
+def test_a_stall_is_published_once_and_released_by_progress(probe: Probe) -> None:
+    task_id = set_task(probe, 'Lift the block.')
+    held = stall(probe)
+    assert held.task_id == task_id
+    assert held.event_id
+    assert held.cause == Stall.CAUSE_NO_CHANGE
+    assert held.step == 'Grasp the block.'
+    assert held.explanation
+    probe.wait_state(MonitorStatus.STATE_STALLED)
+    ticks = len(probe.progress)
+    probe.wait(lambda: len(probe.progress) > ticks + 5, what='more ticks of the same stall')
+    assert len(probe.stalls) == 1
+
+    probe.show = 0.6
+    probe.wait(lambda: not probe.stalls[-1].stalled, what='the release')
+    assert probe.stalls[-1].event_id == held.event_id
+    assert probe.stalls[-1].cause == Stall.CAUSE_NONE
+
+
+def test_a_lost_object_is_a_regression(probe: Probe) -> None:
+    set_task(probe, 'Lift the block.')
+    for progress in (0.3, 0.5, 0.7):
+        probe.show = progress
+        count = len(probe.progress)
+        probe.wait(lambda count=count: len(probe.progress) >= count + 4, what='ticks')
+    probe.show = 0.2
+    assert stall(probe).cause == Stall.CAUSE_REGRESSION
+    probe.wait_state(MonitorStatus.STATE_REGRESSING)
+
+
+def test_success_is_latched_for_late_joiners_as_is_the_status(probe: Probe) -> None:
+    task_id = set_task(probe, 'Lift the block.')
+    probe.show = 1.0
+    probe.wait(lambda: probe.successes, what='success')
+    assert probe.successes[-1].succeeded
+    assert probe.successes[-1].task_id == task_id
+    probe.wait_state(MonitorStatus.STATE_SUCCEEDED)
+
+    late = Probe(DOMAIN)
+    try:
+        late.wait(lambda: late.successes and late.status, what='what is latched')
+        assert late.successes[-1].event_id == probe.successes[-1].event_id
+        # A subscription that asks for transient local matches no other publisher.
+        assert late.status[-1].task_id == task_id
+    finally:
+        late.close()
+    assert not probe.stalls
+
+
+def test_a_new_task_takes_the_old_stall_back(probe: Probe) -> None:
+    old = set_task(probe, 'Lift the block.', 'old')
+    held = stall(probe)
+    set_task(probe, 'Push the block.', 'new')
+    probe.wait(lambda: not probe.stalls[-1].stalled, what='the release')
+    assert probe.stalls[-1].event_id == held.event_id
+    assert probe.stalls[-1].task_id == old
+
+
+def test_white_space_stops_watching(probe: Probe) -> None:
+    set_task(probe, 'Lift the block.')
+    probe.wait(lambda: probe.progress, what='a tick')
+    assert set_task(probe, ' \n') == ''
+    probe.wait_state(MonitorStatus.STATE_IDLE)
+
+
+def test_a_recovery_is_acknowledged_by_its_event(probe: Probe) -> None:
+    def acknowledge(event_id: str, duration_s: float) -> AcknowledgeRecovery.Response:
+        request = AcknowledgeRecovery.Request(event_id=event_id, duration_s=duration_s)
+        return probe.call(AcknowledgeRecovery, f'{MONITOR}/acknowledge_recovery', request)
+
+    set_task(probe, 'Lift the block.')
+    held = stall(probe)
+    assert 'not the present stall' in acknowledge('another', 0.0).message
+    assert 'duration_s' in acknowledge(held.event_id, -1.0).message
+    assert probe.stalls[-1].stalled
+    assert acknowledge(held.event_id, 60.0).success
+    probe.wait(lambda: not probe.stalls[-1].stalled, what='the release')
+    ticks = len(probe.progress)
+    # More than the allowance of one second goes by while judgement is suspended.
+    probe.wait(lambda: len(probe.progress) > ticks + 20, what='ticks without judgement')
+    assert not probe.stalls[-1].stalled
+
+
+def test_reset_starts_anew_with_the_same_task(probe: Probe) -> None:
+    task_id = set_task(probe, 'Lift the block.')
+    stall(probe)
+    assert probe.call(Trigger, f'{MONITOR}/reset', Trigger.Request()).success
+    probe.wait(lambda: not probe.stalls[-1].stalled, what='the release')
+    probe.wait(lambda: probe.status[-1].ticks < 8, what='a fresh count of ticks')
+    assert probe.status[-1].task_id == task_id
+
+
+def test_unreadable_answers_make_it_unsure_and_nothing_else(probe: Probe) -> None:
+    set_task(probe, 'Lift the block.')
+    probe.wait(lambda: probe.progress, what='a tick')
+    probe.show = -1.0
+    status = probe.wait_state(MonitorStatus.STATE_UNSURE)
+    assert status.evidence == MonitorStatus.EVIDENCE_REFUSED
+    probe.wait(lambda: not probe.progress[-1].answerable, what='a refusal')
+    assert np.isnan(probe.progress[-1].progress)
+    probe.show = -2.0
+    probe.wait(
+        lambda: probe.status[-1].evidence == MonitorStatus.EVIDENCE_NO_NUMBER,
+        what='an unreadable answer',
+    )
+    ticks = len(probe.progress)
+    probe.wait(lambda: len(probe.progress) > ticks + 15, what='ticks beyond the allowance')
+    assert not probe.stalls
+    assert not probe.successes
+
+
+def test_an_allowance_may_be_changed_on_the_run(probe: Probe) -> None:
+    set_task(probe, 'Lift the block.')
+    assert probe.set_parameter('stall.allowance', 600.0).successful
+    try:
+        probe.wait(lambda: len(probe.progress) > 25, what='ticks beyond the old allowance')
+        assert not probe.stalls
+    finally:
+        probe.set_parameter('stall.allowance', QUICK['stall.allowance'])
+
+
+def test_overlay_and_markers_show_state_and_picture(probe: Probe) -> None:
+    images: list[Image] = []
+    texts: list[str] = []
+    markers: list[MarkerArray] = []
+    listeners = [
+        probe.node.create_subscription(Image, f'{MONITOR}/overlay/image', images.append, 1),
+        probe.node.create_subscription(
+            String, f'{MONITOR}/overlay/text', lambda text: texts.append(text.data), LATCHED
+        ),
+        probe.node.create_subscription(MarkerArray, f'{MONITOR}/markers', markers.append, 1),
+    ]
+    set_task(probe, 'Lift the block.')
+    stall(probe)
+    probe.wait(lambda: images and texts and markers, what='the overlay')
+    probe.wait(lambda: 'STALLED 20 %' in texts[-1], what='the state in the text')
+    image = images[-1]
+    assert image.encoding == 'rgb8'
+    assert len(image.data) == image.step * image.height
+    assert image.width > image.height
+    assert markers[-1].markers[0].header.frame_id == 'camera'
+    assert any('20 %' in marker.text for marker in markers[-1].markers)
+    for listener in listeners:
+        probe.node.destroy_subscription(listener)
+
+
+def test_four_diagnostic_tasks_and_a_stall_is_no_error(probe: Probe) -> None:
+    arrays: list[DiagnosticArray] = []
+    listener = probe.node.create_subscription(DiagnosticArray, '/diagnostics', arrays.append, 10)
+    set_task(probe, 'Lift the block.')
+    stall(probe)
+    arrays.clear()
+    probe.wait(lambda: arrays, what='diagnostics')
+    names = [status.name for status in arrays[-1].status]
+    tasks = ['camera', 'inference', 'model', 'memory']
+    assert names == [f'progress_monitor: {name}' for name in tasks]
+    assert {status.level for status in arrays[-1].status} == {DiagnosticStatus.OK}
+    probe.node.destroy_subscription(listener)
+
+
+def test_a_node_that_is_not_active_upholds_no_stall(probe: Probe) -> None:
+    set_task(probe, 'Lift the block.')
+    held = stall(probe)
+    assert probe.transition(Transition.TRANSITION_DEACTIVATE)
+    try:
+        probe.wait(lambda: not probe.stalls[-1].stalled, what='the release')
+        assert probe.stalls[-1].event_id == held.event_id
+        assert probe.wait_state(MonitorStatus.STATE_IDLE).message == 'configured, not active'
+    finally:
+        assert probe.transition(Transition.TRANSITION_ACTIVATE)
+    probe.wait(lambda: probe.status[-1].task == 'Lift the block.', what='the task again')
+    assert len(probe.stalls) == 2

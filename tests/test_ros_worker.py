@@ -1,0 +1,188 @@
+"""The monitor node and its worker process, over DDS: what the worker does to the node."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+from lifecycle_msgs.msg import Transition
+from rcl_interfaces.srv import GetParameters
+from rclpy.action import ActionClient
+from ros_helpers import (
+    MONITOR,
+    Probe,
+    Process,
+    fresh_domain,
+    monitor_command,
+    running,
+)
+from std_srvs.srv import Trigger
+
+from progress_monitor.action import MonitorTask
+from progress_monitor.msg import MonitorStatus
+
+ENGINE = 'ros_fake_engine:make'
+FAILURES = ['kill', 'hang', 'memory', 'rubbish']
+
+
+@pytest.fixture
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / 'order'
+    monkeypatch.setenv('ROS_FAKE_CONTROL', str(path))
+    return path
+
+
+@pytest.fixture
+def started(tmp_path: Path, control: Path) -> Iterator[tuple[Probe, Process]]:
+    command = monitor_command(
+        ENGINE, task='Lift the block.', model__deadline_s=1.0, model__quantization='none'
+    )
+    with running(tmp_path, fresh_domain(), command) as (probe, processes):
+        probe.show = 0.2
+        probe.wait(lambda: probe.progress, timeout=120, what='the first tick')
+        yield probe, processes[0]
+
+
+def workers(process: Process) -> list[int]:
+    """Process ids of the node's children."""
+    found = []
+    for entry in Path('/proc').iterdir():
+        try:
+            parent = int((entry / 'stat').read_text().rsplit(')', 1)[1].split()[1])
+        except (OSError, IndexError, ValueError):
+            continue
+        if parent == process.child.pid:
+            found.append(int(entry.name))
+    return found
+
+
+def test_ten_failures_in_a_row_of_runs_leave_the_node_at_work(
+    started: tuple[Probe, Process], control: Path
+) -> None:
+    """The task advances all the while, so any stall or success would come from the failures."""
+    probe, process = started
+    slowest_status = 0.0
+    for number, order in enumerate(itertools.islice(itertools.cycle(FAILURES), 10)):
+        probe.show = 0.05 * (number + 1)
+        probe.status.clear()
+        probe.progress.clear()
+        control.write_text(order)
+        probe.wait(
+            lambda: any(item.state == MonitorStatus.STATE_ERROR for item in probe.status),
+            what=f'ERROR after {order}',
+        )
+        failed = time.monotonic()
+        error = next(item for item in probe.status if item.state == MonitorStatus.STATE_ERROR)
+        assert error.message
+        probe.progress.clear()
+        probe.wait(lambda: probe.progress, timeout=10, what=f'a tick within 10 s of {order}')
+        assert time.monotonic() - failed < 10
+        states = [item.state for item in probe.status]
+        assert MonitorStatus.STATE_LOADING in states[states.index(MonitorStatus.STATE_ERROR) :]
+        assert probe.status[-1].model_restarts == number + 1
+        stamps = [item.stamp.sec + item.stamp.nanosec * 1e-9 for item in probe.status]
+        gaps = [after - before for before, after in itertools.pairwise(stamps)]
+        slowest_status = max(slowest_status, *gaps)
+    assert slowest_status < 1.0
+    assert not any(stall.stalled for stall in probe.stalls)
+    assert not any(success.succeeded for success in probe.successes)
+    assert process.child.poll() is None
+    assert 'Traceback' not in process.output()
+
+
+def test_calls_are_answered_within_100_ms_while_the_model_thinks(
+    started: tuple[Probe, Process], control: Path
+) -> None:
+    probe, _ = started
+    probe.set_parameter('stall.minimum_gain', 0.01)  # the services are known after this
+    probe.call(Trigger, f'{MONITOR}/reset', Trigger.Request())
+    control.write_text('slow')
+    count = probe.status[-1].frames_received
+    probe.wait(lambda: probe.status[-1].frames_received > count + 20, what='frames during a tick')
+
+    def timed(kind: type, name: str, request: object) -> float:
+        client = probe._client(kind, f'{MONITOR}/{name}')
+        begin = time.monotonic()
+        future = client.call_async(request)
+        probe.executor.spin_until_future_complete(future, timeout_sec=5)
+        return time.monotonic() - begin
+
+    probe.call(GetParameters, f'{MONITOR}/get_parameters', GetParameters.Request(names=['task']))
+    taken = []
+    for _ in range(10):
+        request = GetParameters.Request(names=['stall.allowance'])
+        taken.append(timed(GetParameters, 'get_parameters', request))
+        probe.spin(0.15)
+    # The median, as the test's own process may wait for a processor too.
+    assert sorted(taken)[len(taken) // 2] < 0.1
+
+
+def test_cleanup_ends_the_worker_and_configure_starts_another(
+    started: tuple[Probe, Process],
+) -> None:
+    probe, process = started
+    first = workers(process)
+    assert len(first) == 1
+    assert probe.transition(Transition.TRANSITION_DEACTIVATE)
+    assert workers(process) == first
+    begin = time.monotonic()
+    assert probe.transition(Transition.TRANSITION_CLEANUP)
+    assert time.monotonic() - begin < 2.0
+    assert workers(process) == []
+    assert probe.transition(Transition.TRANSITION_CONFIGURE)
+    assert probe.transition(Transition.TRANSITION_ACTIVATE)
+    probe.progress.clear()
+    probe.wait(lambda: probe.progress, what='a tick of the new worker')
+    assert len(workers(process)) == 1
+    assert workers(process) != first
+
+
+def test_the_worker_ends_with_the_node_even_when_that_is_killed(
+    started: tuple[Probe, Process],
+) -> None:
+    probe, process = started
+    (worker,) = workers(process)
+    process.child.kill()
+    process.child.wait()
+    probe.wait(lambda: not Path(f'/proc/{worker}/exe').exists(), what='the end of the worker')
+
+
+def test_the_node_ends_at_once_when_interrupted(started: tuple[Probe, Process]) -> None:
+    _, process = started
+    (worker,) = workers(process)
+    begin = time.monotonic()
+    assert process.stop() == 0
+    assert time.monotonic() - begin < 5.0
+    assert not Path(f'/proc/{worker}').exists()
+    assert 'Traceback' not in process.output()
+
+
+def test_an_unknown_model_is_named_and_a_goal_fails_for_it(tmp_path: Path) -> None:
+    command = monitor_command(
+        'ros_fake_engine:missing', model__path='/nowhere/model', goal_patience_s=0.5
+    )
+    with running(tmp_path, fresh_domain(), command) as (probe, processes):
+        probe.show = 0.2
+        probe.wait(
+            lambda: any(
+                item.state == MonitorStatus.STATE_ERROR and '/nowhere/model' in item.message
+                for item in probe.status
+            ),
+            what='ERROR that names the folder, with no task yet',
+        )
+        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
+        probe.wait(client.server_is_ready, what='the action')
+        sent = client.send_goal_async(MonitorTask.Goal(task='Lift the block.'))
+        probe.wait(sent.done, what='acceptance')
+        result = sent.result().get_result_async()
+        probe.wait(result.done, what='the result')
+        assert result.result().result.error_code == MonitorTask.Result.MODEL_FAILED
+        output = processes[0].output()
+    assert 'there is no folder /nowhere/model' in output
+    assert 'Traceback' not in output
