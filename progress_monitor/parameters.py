@@ -126,9 +126,7 @@ def _build(config: type[T], values: Mapping[str, Any], prefix: str) -> T:
     for item in dataclasses.fields(typing.cast(Any, config)):
         kind = hints[item.name]
         if dataclasses.is_dataclass(kind) and not isinstance(kind, types.GenericAlias):
-            arguments[item.name] = _build(
-                typing.cast(type, kind), values, f'{prefix}{item.name}.'
-            )
+            arguments[item.name] = _build(typing.cast(type, kind), values, f'{prefix}{item.name}.')
         elif prefix + item.name in values:
             arguments[item.name] = values[prefix + item.name]
     return config(**arguments)

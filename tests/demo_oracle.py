@@ -9,11 +9,10 @@ from __future__ import annotations
 import sys
 from typing import ClassVar
 
-import rclpy
-
 from progress_monitor.msg import GroundTruth
 from progress_monitor.ros.messages import to_ns
-from progress_monitor.ros.monitor_node import MonitorNode, spin
+from progress_monitor.ros.monitor_node import MonitorNode, started
+from progress_monitor.ros.running import run
 from progress_monitor.types import (
     Answer,
     BackendState,
@@ -67,17 +66,16 @@ class OracleBackend:
         pass
 
 
-def main() -> None:
-    OracleBackend.mode = sys.argv[1]
-    rclpy.init(args=sys.argv)
+def make() -> MonitorNode:
     node = MonitorNode(OracleBackend)
 
     def learn(message: GroundTruth) -> None:
         OracleBackend.truths[to_ns(message.stamp)] = message
 
     node.create_subscription(GroundTruth, '/cell/ground_truth', learn, 50)
-    spin(node)
+    return started(node)
 
 
 if __name__ == '__main__':
-    main()
+    OracleBackend.mode = sys.argv[1]
+    run(make, sys.argv, MonitorNode.close)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-import rclpy
 
-from progress_monitor.ros.monitor_node import MonitorNode, spin
+from progress_monitor.ros.monitor_node import MonitorNode, started
+from progress_monitor.ros.running import run
 from progress_monitor.types import (
     Answer,
     Backend,
@@ -79,8 +79,7 @@ def main() -> None:
     def make(config: ModelConfig) -> Backend:
         return PictureBackend(config) if engine == 'picture' else WorkerBackend(config, engine)
 
-    rclpy.init(args=sys.argv)
-    spin(MonitorNode(make))
+    run(lambda: started(MonitorNode(make)), sys.argv, MonitorNode.close)
 
 
 if __name__ == '__main__':

@@ -102,6 +102,7 @@ class Process:
             'ROS_DOMAIN_ID': str(domain),
             'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
             'OMP_NUM_THREADS': '1',
+            'PYTHONFAULTHANDLER': '1',
             'PYTHONPATH': os.pathsep.join([str(TESTS), os.environ.get('PYTHONPATH', '')]),
         }
         self.log = log

@@ -13,6 +13,7 @@ from progress_monitor.sim.tasks import TASKS
 
 TASK_NAMES = tuple(TASKS)
 PATCH, MERGE = 16, 2
+HELD_OUT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +48,8 @@ class Corpus:
         return np.concatenate(parts)
 
 
-def load(folder: Path, seeds: range) -> Corpus:
-    """Read the rendered episodes with these seeds.
+def load(folder: Path, held_out: bool) -> Corpus:
+    """Read the rendered episodes: those to learn from, or the two seeds of each hundred held out.
 
     :raises SystemExit: if there are none.
     """
@@ -58,7 +59,7 @@ def load(folder: Path, seeds: range) -> Corpus:
     first = 0
     for path in sorted(folder.glob('*.npz')):
         task, _, seed = path.stem.rpartition('-')
-        if int(seed) not in seeds:
+        if (int(seed) % 100 < HELD_OUT) != held_out:
             continue
         with np.load(path) as file:
             images.append(file['image'])
@@ -66,7 +67,7 @@ def load(folder: Path, seeds: range) -> Corpus:
             episodes.append(Episode(task, int(seed), first, file['progress'], file['stage']))
         first += len(images[-1])
     if not episodes:
-        raise SystemExit(f'{folder}: no episodes with these seeds; run training.render_episodes')
+        raise SystemExit(f'{folder}: no episodes; run training.render_episodes')
     return Corpus(tuple(episodes), np.concatenate(images), np.concatenate(poses))
 
 

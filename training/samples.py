@@ -1,8 +1,9 @@
 """Questions and answers drawn from episodes, as the monitor will ask them.
 
 Windows hold 1 frame or 5 to 17 (ProcVLM's), at 0.2 to 0.8 s from frame to frame. The memory is
-right, a tick or two behind, missing, or wrong. Some windows repeat one frame, so that the count of
-frames says nothing about progress, and some tasks do not fit the scene.
+right, a tick or two behind, missing, or wrong. The count of frames says nothing about progress:
+some windows repeat one frame, in some the robot stops, and where a window reaches back before the
+episode the robot waits at its beginning. Some tasks do not fit the scene.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from training.data import Corpus, Episode
 SINGLE_FRAME = 0.3
 LONGEST, SHORTEST = 17, 5
 STRIDES = (1, 2, 3, 4)
-REPEATED = 0.1
+REPEATED, STOPPED = 0.12, 0.15
 UNFITTING = 0.1
 MEMORY_MISSING, MEMORY_WRONG = 0.3, 0.22
 
@@ -50,15 +51,17 @@ class Sampler:
     def draw(self, count: int) -> Sample:
         """One sample with a window of ``count`` frames."""
         rng = self._rng
-        while True:
-            episode = self._corpus.episodes[rng.choice(len(self._chance), p=self._chance)]
-            stride = int(rng.choice(STRIDES))
-            last = int(rng.integers(0, len(episode.progress)))
-            if rng.random() < REPEATED:
-                return self._sample(episode, (last,) * count, stride)
-            first = last - (count - 1) * stride
-            if first >= 0:
-                return self._sample(episode, tuple(range(first, last + 1, stride)), stride)
+        episode = self._corpus.episodes[rng.choice(len(self._chance), p=self._chance)]
+        stride = int(rng.choice(STRIDES))
+        last = int(rng.integers(0, len(episode.progress)))
+        kind, still = rng.random(), 0
+        if kind < REPEATED:
+            still = count
+        elif kind < REPEATED + STOPPED:
+            still = int(rng.integers(1, count + 1))
+        ages = np.maximum(np.arange(count)[::-1] - still, 0)
+        window = np.maximum(last - stride * ages, 0)
+        return self._sample(episode, tuple(window.tolist()), stride)
 
     def _sample(self, episode: Episode, window: tuple[int, ...], stride: int) -> Sample:
         rng = self._rng

@@ -165,14 +165,18 @@ def main() -> None:
     parser.add_argument('episodes', type=Path)
     parser.add_argument('run', type=Path)
     parser.add_argument('checkpoint', type=Path, help='folder to write the checkpoint to')
+    parser.add_argument('--start', type=Path, help='checkpoint to go on from, not RUN/sighted')
     parser.add_argument('--minutes', type=float, default=40.0)
     parser.add_argument('--rate', type=float, default=1.5e-3)
     arguments = parser.parse_args()
-    train = load(arguments.episodes, range(102, 9000))
-    held_out = load(arguments.episodes, range(100, 102))
-    source = arguments.run / 'start'
+    train = load(arguments.episodes, held_out=False)
+    held_out = load(arguments.episodes, held_out=True)
+    source = arguments.start or arguments.run / 'start'
     collate = Collator(source)
-    model: Any = Qwen3VLForConditionalGeneration.from_pretrained(arguments.run / 'sighted')
+    model: Any = Qwen3VLForConditionalGeneration.from_pretrained(
+        arguments.start or arguments.run / 'sighted', dtype=torch.float32
+    )
+    arguments.run.mkdir(parents=True, exist_ok=True)
     batch_attention(model)
     seen, unseen = see_all(model, train, vary=True), see_all(model, held_out, vary=False)
     print(f'{len(seen)} frames seen', flush=True)

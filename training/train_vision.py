@@ -95,8 +95,8 @@ def main() -> None:
     parser.add_argument('--rate', type=float, default=1e-3)
     arguments = parser.parse_args()
     train, held_out = (
-        load(arguments.episodes, range(102, 9000)),
-        load(arguments.episodes, range(100, 102)),
+        load(arguments.episodes, held_out=False),
+        load(arguments.episodes, held_out=True),
     )
     mean, std = train.pose.mean(0), train.pose.std(0) + 1e-3
     targets, unseen = Targets(train, mean, std), Targets(held_out, mean, std)

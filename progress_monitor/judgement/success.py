@@ -10,7 +10,7 @@ from progress_monitor.types import Estimate
 class SuccessRule:
     """Enough progress, an empty list of remaining steps and, where offered, a second opinion.
 
-    Success stays until as many ticks as confirm a regression name remaining steps and less progress.
+    It stays until as many ticks as confirm a regression name remaining steps and less progress.
     """
 
     def __init__(self, config: SuccessConfig, regression: RegressionConfig) -> None:

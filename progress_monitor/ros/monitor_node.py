@@ -16,11 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import rclpy
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.exceptions import InvalidTopicNameException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.validate_topic_name import validate_topic_name
 from std_srvs.srv import Trigger
@@ -33,6 +31,7 @@ from progress_monitor.ros.cameras import Camera, Problem
 from progress_monitor.ros.goals import GoalServer, new_task_id
 from progress_monitor.ros.node_config import NodeConfig
 from progress_monitor.ros.outputs import Outputs
+from progress_monitor.ros.running import run
 from progress_monitor.srv import AcknowledgeRecovery, SetTask
 from progress_monitor.types import (
     Backend,
@@ -131,16 +130,12 @@ class MonitorNode(LifecycleNode):
             TICK_PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
 
-    @property
-    def autostart(self) -> bool:
-        """Whether the node is to configure and activate itself."""
-        return self.get_parameter('autostart').value is not False
-
     def close(self) -> None:
-        """Stop the model's process and withdraw the action; call it before ``destroy_node``."""
+        """Stop the model's process and destroy the node."""
         self._release()
         self._goals.close()
         logging.getLogger('progress_monitor').removeHandler(self._log_handler)
+        self.destroy_node()
 
     @_reports
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -395,27 +390,17 @@ def _with_model(update: MonitorUpdate) -> MonitorUpdate:
     return update
 
 
-def spin(node: MonitorNode) -> None:
-    """Run ``node`` until it is interrupted or ROS is shut down, then end its model's process."""
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        if node.autostart and node.trigger_configure() is TransitionCallbackReturn.SUCCESS:
-            node.trigger_activate()
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
+def started(node: MonitorNode) -> MonitorNode:
+    """Configure and activate ``node``, unless its parameter ``autostart`` is false."""
+    wanted = node.get_parameter('autostart').value is not False
+    if wanted and node.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+        node.trigger_activate()
+    return node
 
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``monitor_node``."""
-    rclpy.init(args=args)
-    spin(MonitorNode())
+    run(lambda: started(MonitorNode()), args, MonitorNode.close)
     return 0
 
 

@@ -7,11 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
@@ -23,6 +21,7 @@ from progress_monitor.recovery import Action, Kind, RecoveryConfig, RecoveryPoli
 from progress_monitor.ros import ros_parameters
 from progress_monitor.ros.diagnostics import task as diagnostic_task
 from progress_monitor.ros.messages import header, to_time
+from progress_monitor.ros.running import run
 from progress_monitor.srv import AcknowledgeRecovery
 from progress_monitor.types import RecoveryHint
 
@@ -203,23 +202,11 @@ class SupervisorNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``supervisor_node``."""
-    rclpy.init(args=args)
     try:
-        node = SupervisorNode()
+        run(SupervisorNode, args)
     except ParameterError as error:
         print(f'supervisor: {error}', file=sys.stderr)
-        rclpy.try_shutdown()
         return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
     return 0
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-import rclpy
 from builtin_interfaces.msg import Time
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -17,6 +15,7 @@ from progress_monitor.msg import GroundTruth, MonitorStatus
 from progress_monitor.parameters import ParameterError, parameter
 from progress_monitor.ros import ros_parameters
 from progress_monitor.ros.messages import image_message, to_ns
+from progress_monitor.ros.running import run
 from progress_monitor.sim.cell import FAULTS, STEP_PERIOD_S, TASKS, CellStep, Workcell
 from progress_monitor.types import State
 
@@ -101,7 +100,7 @@ class CellNode(Node):
             self._start()
 
     def close(self) -> None:
-        """Give the renderer back; call it when nothing spins the node any more."""
+        """Give the renderer back and destroy the node."""
         self._cell.close()
         self.destroy_node()
 
@@ -152,23 +151,11 @@ class CellNode(Node):
 
 def main() -> int:
     """Run the node until it is interrupted; 2 if a parameter cannot be used."""
-    rclpy.init()
-    node: CellNode | None = None
-    executor = SingleThreadedExecutor()
     try:
-        node = CellNode()
-        executor.add_node(node)
-        executor.spin()
+        run(CellNode, close=CellNode.close)
     except (ParameterError, ValueError) as error:
         print(f'cell: {error}', file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        executor.shutdown()
-        if node is not None:
-            node.close()
-        rclpy.try_shutdown()
     return 0
 
 
