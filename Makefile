@@ -18,6 +18,8 @@ suffix := $(if $(filter jazzy,$(ROS_DISTRO)),-jazzy)
 venv_stamp := .setup/venv$(suffix)
 build_stamp := .setup/build$(suffix)
 interfaces := $(wildcard msg/*.msg srv/*.srv action/*.action)
+# A folder is newer than the build when a module came or went.
+modules := $(sort $(dir $(wildcard progress_monitor/*.py progress_monitor/*/*.py)))
 run := scripts/with-env
 
 .PHONY: help setup build test lint demo check-demo check-model bench monitorbench clean
@@ -30,7 +32,7 @@ setup: $(build_stamp)  ## make the virtual environment and build the messages (R
 $(venv_stamp): $(wildcard requirements/*.txt) scripts/setup
 	scripts/setup $(PYTHON) $(ROS_DISTRO)
 
-$(build_stamp): $(venv_stamp) $(interfaces) CMakeLists.txt package.xml scripts/build scripts/patch_prefix.py
+$(build_stamp): $(venv_stamp) $(interfaces) $(modules) CMakeLists.txt package.xml scripts/build scripts/patch_prefix.py
 	scripts/build
 
 build: $(venv_stamp)  ## build the ROS package with colcon

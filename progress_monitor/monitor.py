@@ -194,21 +194,22 @@ class ProgressMonitor:
         self._shown = asked.window
         self._weigh(estimate.evidence)
         if estimate.evidence is Evidence.GOOD and not self._refused:
-            still = self._still(asked.stamp_ns)
-            if estimate.remaining_steps == () or (estimate.remaining_steps and not still):
+            rest_ns = self._still_since_ns(asked.stamp_ns)
+            if estimate.remaining_steps == () or (estimate.remaining_steps and rest_ns is None):
                 self._memory.update(estimate.remaining_steps, estimate.stamp_ns)
-            self._judge.add(estimate, self._memory.current, self._memory.undone, still)
+            self._judge.add(estimate, self._memory.current, self._memory.undone, rest_ns)
         else:
             self._judge.hold()
         return estimate, completion.answer
 
-    def _still(self, stamp_ns: int) -> bool:
-        """Whether no camera has seen anything move for a while."""
+    def _still_since_ns(self, stamp_ns: int) -> int | None:
+        """Stamp since which no camera has seen anything move, if that is a while ago."""
         moved_ns = max(
             (self._watches[name].resting_since_ns for name in self._live if name in self._watches),
             default=stamp_ns,
         )
-        return (stamp_ns - moved_ns) * 1e-9 >= self._config.evidence.still_after
+        resting = (stamp_ns - moved_ns) * 1e-9 >= self._config.evidence.still_after
+        return moved_ns if resting else None
 
     def _weigh(self, evidence: Evidence) -> None:
         """Count an answer. A model that has refused must earn its trust back."""

@@ -12,6 +12,7 @@ from progress_monitor.judgement.judge import Judge
 from progress_monitor.types import NAN, Estimate, Evidence, StallCause, State
 
 ALLOWANCE, GAIN = 4.0, 0.04
+STILL_AFTER = 1.0
 CONFIG = config(stall__allowance=ALLOWANCE, stall__minimum_gain=GAIN)
 REST = ('Pull the drawer open',)
 
@@ -55,6 +56,39 @@ def test_no_call_while_the_minimum_gain_is_made_in_every_allowance(gaps, noise, 
         if truth(t) < 0.9
     ]
     assert _calls(Judge(CONFIG, TASK), series) == []
+
+
+def _at_rest(judge: Judge, times, wander, rest: float) -> list[State]:
+    """States while nothing moves after ``rest`` and the model changes its mind all the same."""
+    states = []
+    for seconds, n in zip(times, wander, strict=False):
+        since = ns(rest) if seconds - rest >= STILL_AFTER else None
+        level = 0.02 * seconds if seconds <= rest or since is None else 0.5 + 0.4 * n
+        judge.add(_estimate(seconds, level), REST[0], False, since)
+        states.append(judge.state(ns(seconds)))
+    return states
+
+
+@given(st.floats(0.1, 0.8), noises, st.floats(5.0, 10.0))
+def test_a_scene_at_rest_stalls_whatever_the_model_says_of_it(gap, wander, rest):
+    times = _times([gap] * 120)
+    states = _at_rest(Judge(CONFIG, TASK), times, wander, rest)
+    due = rest + ALLOWANCE + 3.0 * gap + 1e-6
+    for seconds, state in zip(times, states, strict=True):
+        assert state is not State.STALLED or seconds >= rest + ALLOWANCE - gap
+        assert state is State.STALLED or seconds < due
+
+
+@given(st.floats(0.1, 0.8), noises)
+def test_a_recovery_of_a_scene_at_rest_measures_anew(gap, wander):
+    judge = Judge(CONFIG, TASK)
+    times = _times([gap] * 120)
+    _at_rest(judge, times[:60], wander, rest=2.0)
+    judge.recover(ns(times[60]), 2.0)
+    again = times[60] + 2.0 + ALLOWANCE
+    for seconds, n in zip(times[60:], wander, strict=False):
+        judge.add(_estimate(seconds, 0.5 + 0.4 * n), REST[0], False, ns(2.0))
+        assert judge.state(ns(seconds)) is not State.STALLED or seconds >= again - gap
 
 
 @given(intervals, noises, st.floats(0.05, 0.9))

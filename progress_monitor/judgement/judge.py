@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -127,17 +128,21 @@ class Judge:
         """The task is given up: end the stall; a success stays what it was."""
         self._release('The task is no longer watched.')
 
-    def add(self, estimate: Estimate, step: str, undone: bool, still: bool = False) -> None:
+    def add(
+        self, estimate: Estimate, step: str, undone: bool, still_since_ns: int | None = None
+    ) -> None:
         """Take in one usable estimate.
 
         Estimates whose stamp is not newer than the last one are ignored. Where nothing has moved
         for a while, progress is what it was: a model that then changes its mind shows how much
         its answer depends on the window, and says nothing of the task. It may still come to see
-        that the task is done.
+        that the task is done. A stall is measured from the last motion, if that is earlier than the
+        last change of mind.
 
         :param step: the first remaining step; empty: none or not known.
-        :param still: whether nothing has moved in the picture for ``evidence.still_after``.
         :param undone: whether the plan holds a step that was done and is needed again.
+        :param still_since_ns: stamp of the last motion in the picture, if that was
+            ``evidence.still_after`` ago or longer; else None.
         """
         if not math.isfinite(estimate.progress):
             self.hold()
@@ -145,7 +150,7 @@ class Judge:
         first = self._last_stamp_ns is None
         if self._last_stamp_ns is not None and estimate.stamp_ns <= self._last_stamp_ns:
             return
-        if still and math.isfinite(self._kept):
+        if still_since_ns is not None and math.isfinite(self._kept):
             if self._success.active:
                 estimate = replace(estimate, progress=self._kept, remaining_steps=())
             sample = self._take(replace(estimate, progress=self._kept))
@@ -163,7 +168,7 @@ class Judge:
             self._restart_rules()
         if self._judge_success(estimate, sample):
             return
-        self._judge_motion(sample, step, undone)
+        self._judge_motion(sample, step, undone, still_since_ns)
 
     def _take(self, estimate: Estimate) -> Sample:
         """Advance observed time to the estimate and filter it."""
@@ -209,7 +214,9 @@ class Judge:
         )
         return True
 
-    def _judge_motion(self, sample: Sample, step: str, undone: bool) -> None:
+    def _judge_motion(
+        self, sample: Sample, step: str, undone: bool, still_since_ns: int | None
+    ) -> None:
         samples = self._signal.samples
         since = self._stall.since
         allowance = max(self._allowances.of(step), self._allowance)
@@ -218,6 +225,11 @@ class Judge:
         if lost:
             # What was reached before the fall is no baseline for the climb after it.
             self._stall.restart()
+        if still_since_ns is not None:
+            seen = itertools.takewhile(
+                lambda item: item.stamp_ns >= still_since_ns, reversed(samples)
+            )
+            self._stall.rest(min((item.time for item in seen), default=sample.time))
         hung = not lost and self._stall.update(samples, allowance, self._signal.interval())
         # A step that may take longer keeps its allowance until progress is seen.
         self._allowance = allowance if self._stall.since == since else 0.0

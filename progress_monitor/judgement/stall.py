@@ -30,6 +30,7 @@ class StallRule:
         """Take a new baseline from the next tick."""
         self.baseline: float | None = None
         self.since = 0.0
+        self._start = 0.0
         self.active = False
         self._votes.clear()
         self._releases.clear()
@@ -42,13 +43,13 @@ class StallRule:
         """
         newest = samples[-1]
         if self.baseline is None:
-            self.baseline, self.since = newest.level, newest.time
+            self._measure_from(newest)
             return False
         gained = newest.progress >= self.baseline + self._gain
         if self.active:
             if self._releases.add(gained):
                 self.restart()
-                self.baseline, self.since = newest.level, newest.time
+                self._measure_from(newest)
             return self.active
         if newest.level >= self.baseline + self._gain:
             self._move_baseline(samples)
@@ -63,6 +64,15 @@ class StallRule:
             self.active = True
             self._releases.clear()
         return self.active
+
+    def rest(self, time: float) -> None:
+        """Nothing has moved since ``time``: what was gained later was a change of mind."""
+        if self.baseline is not None and not self.active:
+            self.since = max(min(self.since, time), self._start)
+
+    def _measure_from(self, sample: Sample) -> None:
+        self.baseline = sample.level
+        self.since = self._start = sample.time
 
     def _move_baseline(self, samples: Sequence[Sample]) -> None:
         """Date the gain back to the tick that first showed it; the median saw it later."""
