@@ -26,22 +26,27 @@ IDLE_STEPS = 12
 PIXELS = 128 * 128
 
 
-def plan(task: str, seed: int) -> tuple[float, str, int]:
-    """Speed, fault and steps until replanning of one episode, drawn from its seed."""
+def plan(task: str, seed: int, fault: str = '') -> tuple[float, str, int]:
+    """Speed, fault and steps until replanning of one episode, drawn from its seed.
+
+    An episode with a given ``fault`` shows longer what comes of it.
+    """
     rng = np.random.default_rng([seed, 7])
+    if fault:
+        return float(rng.uniform(0.5, 1.0)), fault, int(rng.integers(40, 110))
     faults = [f for f in ('freeze_robot', 'drop', 'missed_grasp') if applicable(task, f)]
     fault = 'none' if rng.random() < 0.45 else str(rng.choice(faults))
     return float(rng.uniform(0.3, 1.0)), fault, int(rng.integers(20, 60))
 
 
-def render(job: tuple[str, int, str]) -> str:
+def render(job: tuple[str, int, str, str]) -> str:
     """Play one episode and write its file."""
     warnings.simplefilter('ignore')
-    task, seed, folder = job
+    task, seed, folder, wanted = job
     path = Path(folder) / f'{task}-{seed}.npz'
     if path.exists():
         return path.name
-    speed, fault, patience = plan(task, seed)
+    speed, fault, patience = plan(task, seed, wanted)
     cell = Workcell(task, seed, speed=speed, fault=fault)
     frames: dict[str, list[Any]] = {'image': [], 'progress': [], 'stage': [], 'pose': []}
     faulty = idle = 0
@@ -83,11 +88,18 @@ def main() -> None:
     parser.add_argument('cache', type=Path)
     parser.add_argument('--episodes', type=int, default=40, help='per task')
     parser.add_argument('--first-seed', type=int, default=100)
+    parser.add_argument('--task', action='append', choices=tuple(TASKS), help='only these')
+    parser.add_argument('--fault', default='', help='in every episode; empty: drawn for each')
     parser.add_argument('--processes', type=int, default=2)
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.episodes)
-    jobs = [(task, seed, str(arguments.cache)) for seed in seeds for task in TASKS]
+    jobs = [
+        (task, seed, str(arguments.cache), arguments.fault)
+        for seed in seeds
+        for task in arguments.task or TASKS
+        if not arguments.fault or applicable(task, arguments.fault)
+    ]
     with multiprocessing.get_context('spawn').Pool(arguments.processes) as pool:
         for count, name in enumerate(pool.imap_unordered(render, jobs), 1):
             if count % 20 == 0:

@@ -20,6 +20,8 @@ SINGLE_FRAME = 0.3
 LONGEST, SHORTEST = 17, 5
 STRIDES = (1, 2, 3, 4)
 REPEATED, STOPPED = 0.12, 0.15
+# Whether a task is done or nearly so hangs on details; the last frames are asked about more often.
+AT_END, ENDING = 0.12, 14
 UNFITTING = 0.1
 MEMORY_MISSING, MEMORY_WRONG = 0.3, 0.22
 
@@ -53,7 +55,8 @@ class Sampler:
         rng = self._rng
         episode = self._corpus.episodes[rng.choice(len(self._chance), p=self._chance)]
         stride = int(rng.choice(STRIDES))
-        last = int(rng.integers(0, len(episode.progress)))
+        end = len(episode.progress)
+        last = int(rng.integers(max(end - ENDING, 0) if rng.random() < AT_END else 0, end))
         kind, still = rng.random(), 0
         if kind < REPEATED:
             still = count
