@@ -57,7 +57,7 @@ bench: $(build_stamp)  ## measure the streaming decoder against the reference
 	$(run) python -m progress_monitor.bench speed
 
 monitorbench: $(build_stamp)  ## measure the judgement on simulated episodes
-	$(run) python -m progress_monitor.bench judgement
+	$(run) python -m progress_monitor.bench judgement --over-dds 18
 
 clean:  ## remove what was built and written, but for the virtual environments
 	rm -rf out ros2_ws/build* ros2_ws/install* ros2_ws/log* .setup/build*

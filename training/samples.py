@@ -23,6 +23,17 @@ REPEATED, STOPPED = 0.12, 0.15
 # Whether a task is done or nearly so hangs on details; the last frames are asked about more often.
 AT_END, ENDING = 0.12, 14
 UNFITTING = 0.1
+LONGEST_EPISODE = 150
+# How often a task is asked about, if not once: what needs memory or sharp eyes is harder.
+SHARES = {
+    'press_three_times': 2.5,
+    'drawer_open_close': 2.0,
+    'pick_place': 2.0,
+    'bin_picking': 1.5,
+    'push': 1.5,
+    'sweep_into': 1.5,
+    'window_open': 1.3,
+}
 MEMORY_MISSING, MEMORY_WRONG = 0.3, 0.22
 
 
@@ -41,8 +52,17 @@ class Sampler:
     def __init__(self, corpus: Corpus, seed: int) -> None:
         self._corpus = corpus
         self._rng = np.random.default_rng(seed)
-        sizes = np.array([_weight(episode) for episode in corpus.episodes], float)
-        self._chance = sizes / sizes.sum()
+        lengths = [min(len(episode.progress), LONGEST_EPISODE) for episode in corpus.episodes]
+        of_task = dict.fromkeys((episode.task for episode in corpus.episodes), 0)
+        for episode, length in zip(corpus.episodes, lengths, strict=True):
+            of_task[episode.task] += length
+        chances = np.array(
+            [
+                length * SHARES.get(episode.task, 1.0) / of_task[episode.task]
+                for episode, length in zip(corpus.episodes, lengths, strict=True)
+            ]
+        )
+        self._chance = chances / chances.sum()
 
     def frames_of_batch(self) -> int:
         """How many frames the windows of the next batch hold."""
@@ -92,9 +112,3 @@ class Sampler:
             return steps[: int(rng.integers(0, len(steps) + 1))]
         lag = int(rng.integers(0, 3)) + (int(rng.integers(1, 3)) if wrong else 0)
         return steps[: int(episode.stage[max(last - lag * stride, 0)])]
-
-
-def _weight(episode: Episode) -> float:
-    """Tasks that need memory are harder and weigh more."""
-    several = len(TASKS[episode.task].phases) > 1
-    return min(len(episode.progress), 150) * (1.8 if several else 1.0)

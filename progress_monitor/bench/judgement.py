@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from progress_monitor.config import MonitorConfig
 from progress_monitor.types import Backend
 
 FIRST_SEED = 7000
-MONITORS = ('memory_on', 'memory_off')
+OVER_DDS = 'over_dds'
+MONITORS = ('memory_on', 'memory_off', OVER_DDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.score_only:
         mine = [plan for index, plan in enumerate(listed) if index % parts == part]
         _run(mine, options, config)
+        if options.over_dds:
+            _run_over_dds(listed, options, config)
     _report(listed, options, config)
     return 0
 
@@ -62,6 +65,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--tick', type=float, default=0.5, help='time between samples, s')
     parser.add_argument('--allowance', type=float, default=0.0, help='s; 0: the default')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads of the model')
+    parser.add_argument(
+        '--over-dds', type=int, default=0, help='episodes to play to the real node as well'
+    )
     parser.add_argument('--score-only', action='store_true', help='play nothing')
     return parser.parse_args(arguments)
 
@@ -94,6 +100,28 @@ def _run(mine: Sequence[Plan], options: argparse.Namespace, config: MonitorConfi
                 output.write(json.dumps({'key': key, **record.as_json()}) + '\n')
                 output.flush()
             print(f'{number}/{len(mine)} {plan.name}', flush=True)
+
+
+def _run_over_dds(
+    listed: Sequence[Plan], options: argparse.Namespace, config: MonitorConfig
+) -> None:
+    # ROS is wanted for this part only.
+    from progress_monitor.bench.judgement_dds import chosen, monitor
+
+    lines, key = _lines_folder(options), run_key(options.model, config)
+    done = {item['episode'] for item in _read_lines(lines, key) if item['system'] == OVER_DDS}
+    plans = [plan for plan in chosen(listed, options.over_dds) if plan.name not in done]
+    if not plans:
+        return
+    with (
+        monitor(options.model, config) as player,
+        (lines / 'part-over-dds.jsonl').open('a') as output,
+    ):
+        for number, plan in enumerate(plans, 1):
+            record = player.play(make(plan, options.cache, config.stall.allowance))
+            output.write(json.dumps({'key': key, **record.as_json()}) + '\n')
+            output.flush()
+            print(f'{number}/{len(plans)} {plan.name} over DDS', flush=True)
 
 
 def _load_model(options: argparse.Namespace) -> Backend:
@@ -155,7 +183,7 @@ def _report(listed: Sequence[Plan], options: argparse.Namespace, config: Monitor
     }
     scores: dict[str, list[tuple[Plan, Score]]] = {}
     for plan in listed:
-        said = [name for name in SYSTEMS if (plan.name, name) in records]
+        said = [name for name in (*SYSTEMS, OVER_DDS) if (plan.name, name) in records]
         if not said:
             continue
         episode = make(plan, options.cache, config.stall.allowance)
@@ -169,6 +197,8 @@ def _report(listed: Sequence[Plan], options: argparse.Namespace, config: Monitor
     for name, items in scores.items():
         figures = summary([item for _, item in items], [plan.task for plan, _ in items])
         if name in MONITORS:
+            if name == OVER_DDS:
+                figures |= _agreement([plan.name for plan, _ in items], records)
             result[name] = figures
             _print_table(name, [item for _, item in items])
         else:
@@ -177,6 +207,30 @@ def _report(listed: Sequence[Plan], options: argparse.Namespace, config: Monitor
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(_jsonable(result), indent=2) + '\n')
     print(f'\nwritten: {options.out}')
+
+
+def _agreement(
+    episodes: Sequence[str], records: Mapping[tuple[str, str], Record]
+) -> dict[str, float | int]:
+    """How the node's calls differ from those of the same monitor in simulated time."""
+    same, apart = [], []
+    for name in episodes:
+        there, here = records[name, OVER_DDS], records.get((name, MONITORS[0]))
+        if here is None:
+            continue
+        said = [
+            [(call['cause'], call['at']) for call in record.calls if call['stalled']]
+            + [('SUCCESS', item['at']) for item in record.successes if item['succeeded']]
+            for record in (there, here)
+        ]
+        same.append([cause for cause, _ in said[0]] == [cause for cause, _ in said[1]])
+        if same[-1]:
+            pairs = zip(said[0], said[1], strict=True)
+            apart += [abs(first[1] - second[1]) for first, second in pairs]
+    return {
+        'same_calls_share': sum(same) / max(len(same), 1),
+        'calls_apart_s': float(np.median(apart)) if apart else math.nan,
+    }
 
 
 _usual: dict[str, float] = {}

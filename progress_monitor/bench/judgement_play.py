@@ -55,7 +55,7 @@ def play(episode: Episode, system: str, config: MonitorConfig, backend: Backend)
     return _play_plain(episode, system, config, backend)
 
 
-def _deliveries(episode: Episode) -> Iterator[tuple[int, int, Frame]]:
+def deliveries(episode: Episode) -> Iterator[tuple[int, int, Frame]]:
     """(delivery in ns, index in the episode, frame), in the order of delivery."""
     frames = []
     for index, (item, image) in enumerate(zip(episode.shown, episode.pictures(), strict=True)):
@@ -69,7 +69,7 @@ def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend:
     record = Record(episode.plan.name, system, episode.seconds)
     monitor = ProgressMonitor(config, backend, cameras=('camera',))
     monitor.set_task(Task(episode.plan.name, episode.text), START_NS)
-    for delivered_ns, _, frame in _deliveries(episode):
+    for delivered_ns, _, frame in deliveries(episode):
         monitor.observe(frame)
         update = monitor.tick(delivered_ns)
         name = State(update.state).name
@@ -77,7 +77,7 @@ def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend:
         if update.estimate is not None:
             value = update.progress if update.estimate.evidence is Evidence.GOOD else math.nan
             _note_tick(record, update.estimate, value)
-        now = _seconds(delivered_ns)
+        now = seconds(delivered_ns)
         if update.stall is not None:
             report = update.stall
             record.calls.append(
@@ -85,7 +85,7 @@ def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend:
                     'at': now,
                     'stalled': report.stalled,
                     'cause': report.cause.name,
-                    'since': _seconds(report.since_ns),
+                    'since': seconds(report.since_ns),
                     'step': report.step,
                 }
             )
@@ -105,7 +105,7 @@ def _play_plain(episode: Episode, system: str, config: MonitorConfig, backend: B
     strategy, rule = ProcVLM(), PlainRule(config, repeats=system == 'procvlm')
     window: list[Frame] = []
     next_ns = START_NS
-    for delivered_ns, _, frame in _deliveries(episode):
+    for delivered_ns, _, frame in deliveries(episode):
         if delivered_ns < next_ns:
             continue
         next_ns = delivered_ns + round(config.window.sample_period * 1e9)
@@ -116,7 +116,7 @@ def _play_plain(episode: Episode, system: str, config: MonitorConfig, backend: B
         if completion is None or completion.answer is None:
             continue
         estimate = strategy.read(completion.answer, frame.stamp_ns)
-        value = rule.add(_seconds(delivered_ns), estimate, record)
+        value = rule.add(seconds(delivered_ns), estimate, record)
         _note_tick(record, estimate, value)
     return record
 
@@ -176,10 +176,11 @@ def interpolate(episode: Episode, usual_s: float, config: MonitorConfig) -> Reco
 
 
 def _note_tick(record: Record, estimate: Estimate, value: float) -> None:
-    seconds = _seconds(estimate.stamp_ns)
+    at = seconds(estimate.stamp_ns)
     known = round(value, 4) if math.isfinite(value) else None
-    record.ticks.append((seconds, round(seconds / FRAME_S), known, int(estimate.evidence)))
+    record.ticks.append((at, round(at / FRAME_S), known, int(estimate.evidence)))
 
 
-def _seconds(stamp_ns: int) -> float:
+def seconds(stamp_ns: int) -> float:
+    """Seconds from the start of an episode, of a stamp in simulated time."""
     return round((stamp_ns - START_NS) * 1e-9, 3)
