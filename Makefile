@@ -54,7 +54,7 @@ check-model: $(build_stamp)  ## measure the small checkpoint on unseen seeds
 	$(run) python -m progress_monitor.bench model
 
 bench: $(build_stamp)  ## measure the streaming decoder against the reference
-	$(run) python -m progress_monitor.bench speed
+	$(run) python -m progress_monitor.bench speed --threads 2 --long 2000
 
 monitorbench: $(build_stamp)  ## measure the judgement on simulated episodes
 	$(run) python -m progress_monitor.bench judgement --over-dds 18
