@@ -115,8 +115,8 @@ class RegressionConfig:
     drop: float = parameter(
         0.15, 'Fall below the best progress so far that counts, 0..1.', above=0.0, maximum=1.0
     )
-    confirm: int = parameter(3, 'Ticks that must agree on the fall.', minimum=1, maximum=50)
-    confirm_of: int = parameter(4, 'Ticks among which confirm are counted.', minimum=1, maximum=50)
+    confirm: int = parameter(5, 'Ticks that must agree on the fall.', minimum=1, maximum=50)
+    confirm_of: int = parameter(6, 'Ticks among which confirm are counted.', minimum=1, maximum=50)
 
 
 @dataclass(frozen=True)

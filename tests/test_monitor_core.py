@@ -140,7 +140,7 @@ def test_lost_progress_is_a_regression_with_its_onset():
     report = calls(updates)[0]
     assert report.cause is StallCause.REGRESSION
     assert abs(report.since_ns - ns(7.0)) <= ns(0.6)
-    assert next(u.now_ns for u in updates if u.stall) <= ns(7.0 + 1.6)
+    assert next(u.now_ns for u in updates if u.stall) <= ns(7.0 + 2.6)
     assert State.REGRESSING in states(updates)
 
 
