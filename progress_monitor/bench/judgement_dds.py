@@ -20,7 +20,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
-from progress_monitor.bench.judgement_episodes import MAKERS, Episode, Plan
+from progress_monitor.bench.judgement_episodes import FRAME_S, MAKERS, Episode, Plan
 from progress_monitor.bench.judgement_play import START_NS, Record, deliveries, seconds
 from progress_monitor.config import MonitorConfig
 from progress_monitor.demo.processes import Processes
@@ -142,7 +142,7 @@ class Player(Node):
         known = message.answerable and math.isfinite(message.progress)
         value = round(float(message.progress), 4) if known else None
         evidence = Evidence.GOOD if message.answerable else Evidence.REFUSED
-        self._record.ticks.append((at, round(at * 10.0), value, int(evidence)))
+        self._record.ticks.append((at, round(at / FRAME_S), value, int(evidence)))
 
     def _on_stall(self, message: Stall) -> None:
         if self._record is None or message.task_id != self._task_id:

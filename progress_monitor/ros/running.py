@@ -26,7 +26,7 @@ def run(
 
     rclpy's own handlers are left out: they shut the context down from a thread of their own while
     Python's KeyboardInterrupt lets the main thread destroy the very things that this thread still
-    triggers, which now and then ends a process in a segmentation fault.
+    triggers. That race is the likely cause of rare segmentation faults at the end of a process.
     """
     rclpy.init(
         args=None if arguments is None else list(arguments),
