@@ -203,13 +203,12 @@ class ProgressMonitor:
         return estimate, completion.answer
 
     def _still_since_ns(self, stamp_ns: int) -> int | None:
-        """Stamp since which no camera has seen anything move, if that is a while ago."""
-        moved_ns = max(
-            (self._watches[name].resting_since_ns for name in self._live if name in self._watches),
-            default=stamp_ns,
-        )
+        """Stamp since which no camera has seen anything move, if that is a while ago or always."""
+        watches = [self._watches[name] for name in self._live if name in self._watches]
+        moved_ns = max((watch.resting_since_ns for watch in watches), default=stamp_ns)
         resting = (stamp_ns - moved_ns) * 1e-9 >= self._config.evidence.still_after
-        return moved_ns if resting else None
+        always = bool(watches) and not any(watch.has_moved for watch in watches)
+        return moved_ns if resting or always else None
 
     def _weigh(self, evidence: Evidence) -> None:
         """Count an answer. A model that has refused must earn its trust back."""

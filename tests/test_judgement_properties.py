@@ -79,6 +79,22 @@ def test_a_scene_at_rest_stalls_whatever_the_model_says_of_it(gap, wander, rest)
         assert state is State.STALLED or seconds < due
 
 
+@given(st.floats(0.1, 0.8), noises, st.integers(2, 60))
+def test_before_the_first_motion_nothing_changes_and_nothing_counts(gap, wander, ticks):
+    judge = Judge(CONFIG, TASK)
+    times = _times([gap] * 120)
+    for seconds, n in zip(times[:ticks], wander, strict=False):
+        judge.add(_estimate(seconds, 0.5 + 0.4 * n), REST[0], False, ns(times[0]))
+        assert judge.progress == 0.5 + 0.4 * wander[0]
+        if seconds >= times[0] + CONFIG.stall.grace_period + ALLOWANCE + 3.0 * gap + 1e-6:
+            assert judge.state(ns(seconds)) is State.STALLED
+    standing = judge.stall
+    for seconds in times[ticks:]:
+        judge.add(_estimate(seconds, 0.02 * GAIN * (seconds - times[ticks])), REST[0], False)
+        if standing is None and seconds < times[ticks] + ALLOWANCE - gap:
+            assert judge.stall is None
+
+
 @given(st.floats(0.1, 0.8), noises)
 def test_a_recovery_of_a_scene_at_rest_measures_anew(gap, wander):
     judge = Judge(CONFIG, TASK)

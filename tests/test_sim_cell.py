@@ -38,6 +38,15 @@ def test_every_expert_finishes_and_progress_rises(task: str) -> None:
     assert np.all(progress >= np.maximum.accumulate(progress) - 0.15)
 
 
+@pytest.mark.parametrize('task', ['push', 'drawer_open', 'pick_place'])
+def test_what_is_finished_stays_finished_by_a_hair(task: str) -> None:
+    for seed in range(3):
+        steps = play(Workcell(task, seed, render=False, speed=0.5))
+        finished = next(step.index for step in steps if not step.truth.remaining_steps)
+        for step in steps[finished + 2 :]:
+            assert (step.truth.progress, step.truth.remaining_steps) == (1.0, ())
+
+
 def test_budgets_of_the_stages_make_the_whole() -> None:
     for task in TASKS.values():
         assert sum(stage.budget for stage in task.stages) == pytest.approx(1.0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from progress_monitor.sim import camera, cell, scene, tasks
 from progress_monitor.sim.cell import TASKS, Workcell
+from progress_monitor.sim.scene import UNDONE_BELOW
 from progress_monitor.sim.tasks import CellState
 from progress_monitor.window import resize_for_model
 
@@ -21,7 +22,6 @@ TAIL_STEPS = 30
 LONGEST_STEPS = 900
 REPLAN_AFTER = 80
 MISSED_STEPS = 250
-UNDONE_BELOW = 0.97
 VARIANTS = ('nominal', 'half', 'quarter', 'freeze', 'missed_grasp', 'drop', 'undo')
 _SPEEDS = {'half': 0.5, 'quarter': 0.25}
 _FAULTS = {'freeze': 'freeze_robot', 'missed_grasp': 'missed_grasp', 'drop': 'drop'}
@@ -118,13 +118,10 @@ def _record(task: str, seed: int, variant: str) -> Recording:
             step = workcell.step()
             images.append(resize_for_model(step.image, SIZE * SIZE))
             if variant == 'undo':
-                done, left = _opening(workcell.pose())
+                done, left = _opening(workcell.pose(), finished)
             else:
                 done, left = step.truth.progress, len(step.truth.remaining_steps)
-            # A finished drawer springs back by a hair and is finished again: that is no news.
-            finished = done >= 1.0 or (finished and done >= UNDONE_BELOW)
-            if finished:
-                done, left = 1.0, 0
+            finished = left == 0
             progress.append(done)
             remaining.append(left)
             if fault < 0 and step.truth.fault:
@@ -148,11 +145,12 @@ def _record(task: str, seed: int, variant: str) -> Recording:
     )
 
 
-def _opening(pose: NDArray[np.float64]) -> tuple[float, int]:
+def _opening(pose: NDArray[np.float64], finished: bool) -> tuple[float, int]:
     """Progress and number of remaining steps of opening the drawer, read from a pose."""
-    stages, assess = TASKS['drawer_open'].stages, TASKS['drawer_open'].phases[0].assess
-    stage, share = assess(CellState(pose[:3], float(pose[9]), pose[3:6], pose[3:6], pose[6:9]))
-    progress = sum(item.budget for item in stages[:stage])
-    if stage < len(stages):
-        progress += share * stages[stage].budget
-    return min(progress, 1.0), len(stages) - stage
+    task = TASKS['drawer_open']
+    state = CellState(pose[:3], float(pose[9]), pose[3:6], pose[3:6], pose[6:9])
+    stage, share = task.phases[0].assess(state)
+    progress = task.progress(stage, share)
+    if finished and progress >= UNDONE_BELOW:
+        return 1.0, 0
+    return progress, len(task.stages) - stage

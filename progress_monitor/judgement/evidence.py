@@ -54,11 +54,17 @@ class CameraWatch:
         self._ahead = False
         self._resting_view: NDArray[np.float32] | None = None
         self._resting_since_ns = 0
+        self._has_moved = False
 
     @property
     def resting_since_ns(self) -> int:
         """Stamp since which nothing has moved in the picture; a slow motion adds up."""
         return self._resting_since_ns
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether anything has moved in the picture since the first frame."""
+        return self._has_moved
 
     @property
     def newest_ns(self) -> int | None:
@@ -185,4 +191,5 @@ class CameraWatch:
             moved = int((np.abs(level - self._resting_view) > MOTION_LEVELS).sum())
             if moved < MOTION_CELLS:
                 return
+            self._has_moved = True
         self._resting_view, self._resting_since_ns = level, stamp_ns

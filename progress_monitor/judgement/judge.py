@@ -52,6 +52,7 @@ class Judge:
         self._time = 0.0
         self._held = True
         self._kept = NAN
+        self._moved = False
         self._last_stamp_ns: int | None = None
         self._suspended_until_ns: int | None = None
         self._allowance = 0.0
@@ -137,12 +138,14 @@ class Judge:
         for a while, progress is what it was: a model that then changes its mind shows how much
         its answer depends on the window, and says nothing of the task. It may still come to see
         that the task is done. A stall is measured from the last motion, if that is earlier than the
-        last change of mind.
+        last change of mind. What was said before the first motion of all is kept until then, and
+        all is measured anew from there.
 
         :param step: the first remaining step; empty: none or not known.
         :param undone: whether the plan holds a step that was done and is needed again.
         :param still_since_ns: stamp of the last motion in the picture, if that was
-            ``evidence.still_after`` ago or longer; else None.
+            ``evidence.still_after`` ago or longer, or of the first frame, if nothing has moved
+            since; else None.
         """
         if not math.isfinite(estimate.progress):
             self.hold()
@@ -150,6 +153,10 @@ class Judge:
         first = self._last_stamp_ns is None
         if self._last_stamp_ns is not None and estimate.stamp_ns <= self._last_stamp_ns:
             return
+        if still_since_ns is None and not self._moved:
+            self._moved = True
+            if not first:
+                self.rebase()
         if still_since_ns is not None and math.isfinite(self._kept):
             if self._success.active:
                 estimate = replace(estimate, progress=self._kept, remaining_steps=())

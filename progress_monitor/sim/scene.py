@@ -17,6 +17,9 @@ Action = NDArray[np.float32]
 REHEARSAL_STEPS = 130
 PRESS_STEPS = 60
 MAXIMUM_DRAWS = 100
+# A finished drawer springs back by a hair, a puck is let go: what was finished stays so until true
+# progress falls below this, or the same picture would be both done and not done.
+UNDONE_BELOW = 0.97
 
 
 class Scene:
@@ -61,6 +64,7 @@ class Scene:
         self._item_start = self.obs[4:7].copy()
         self._experts: dict[str, Any] = {}
         self._phase = 0
+        self._finished = False
 
     def _rehearse(self) -> bool:
         presses = len(self.task.phases) > 2
@@ -98,18 +102,21 @@ class Scene:
             phase = self.task.phases[self._phase]
             stage, share = phase.assess(state)
             if stage < len(phase.stages) or self._phase + 1 == len(self.task.phases):
-                before = sum(len(phase.stages) for phase in self.task.phases[: self._phase])
-                return before + stage, share
+                break
             self._phase += 1
+        stage += sum(len(phase.stages) for phase in self.task.phases[: self._phase])
+        return self._kept_finished(stage, share)
+
+    def _kept_finished(self, stage: int, share: float) -> tuple[int, float]:
+        last = len(self.task.stages)
+        still = self._finished and self.task.progress(stage, share) >= UNDONE_BELOW
+        self._finished = stage == last or still
+        return (last, 1.0) if self._finished else (stage, share)
 
     def progress(self) -> tuple[float, tuple[Stage, ...]]:
         """True progress, 0..1, and the stages that remain."""
-        stages = self.task.stages
         stage, share = self.stage()
-        progress = sum(item.budget for item in stages[:stage])
-        if stage < len(stages):
-            progress += share * stages[stage].budget
-        return min(float(progress), 1.0), stages[stage:]
+        return self.task.progress(stage, share), self.task.stages[stage:]
 
     def forget_plan(self) -> None:
         """Let the experts start over."""

@@ -74,6 +74,14 @@ class CellTask:
         """All stages in order, over all phases."""
         return tuple(stage for phase in self.phases for stage in phase.stages)
 
+    def progress(self, stage: int, share: float) -> float:
+        """Progress, 0..1, when ``share`` of the stage with this index is finished."""
+        stages = self.stages
+        done = sum(item.budget for item in stages[:stage])
+        if stage < len(stages):
+            done += share * stages[stage].budget
+        return min(float(done), 1.0)
+
 
 def _distance(a: Vector, b: Vector) -> float:
     return float(np.linalg.norm(a - b))
