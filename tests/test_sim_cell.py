@@ -39,12 +39,14 @@ def test_every_expert_finishes_and_progress_rises(task: str) -> None:
 
 
 @pytest.mark.parametrize('task', ['push', 'drawer_open', 'pick_place'])
-def test_what_is_finished_stays_finished_by_a_hair(task: str) -> None:
-    for seed in range(3):
-        steps = play(Workcell(task, seed, render=False, speed=0.5))
-        finished = next(step.index for step in steps if not step.truth.remaining_steps)
-        for step in steps[finished + 2 :]:
-            assert (step.truth.progress, step.truth.remaining_steps) == (1.0, ())
+def test_what_is_finished_stays_finished_though_it_springs_back_by_a_hair(task: str) -> None:
+    cell = Workcell(task, seed=1, render=False, speed=0.5)
+    while not cell.step().truth.done:
+        pass
+    for _ in range(150):
+        truth = cell.step().truth
+        assert (truth.progress, truth.remaining_steps, truth.done) == (1.0, (), True)
+    cell.close()
 
 
 def test_budgets_of_the_stages_make_the_whole() -> None:
