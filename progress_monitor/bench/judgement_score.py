@@ -18,6 +18,7 @@ from progress_monitor.bench.judgement_episodes import (
 from progress_monitor.bench.judgement_play import Record
 from progress_monitor.bench.metrics import Floats, mae, mean, share, voc
 from progress_monitor.config import MonitorConfig
+from progress_monitor.sim.scene import UNDONE_BELOW
 from progress_monitor.steps import likeness
 from progress_monitor.types import NAN, Evidence
 
@@ -124,7 +125,7 @@ def _finished(progress: Floats, episode: Episode) -> tuple[float | None, float]:
     done = np.flatnonzero((progress >= 1.0) & seen)
     if not done.size or not episode.answerable:
         return None, 0.0
-    undone = np.flatnonzero(progress[done[0] :] < 0.97)
+    undone = np.flatnonzero(progress[done[0] :] < UNDONE_BELOW)
     end = done[0] + undone[0] if undone.size else len(progress)
     return float(done[0]) * FRAME_S, float(end) * FRAME_S + SUCCESS_SLACK_S
 

@@ -169,7 +169,7 @@ class Workcell:
         remaining = after.remaining
         self._done_steps = 0 if remaining else self._done_steps + 1
         if self._done_steps == DONE_STEPS:
-            self._scene.halt()
+            self._scene.hold()
         return Truth(
             progress=before.progress + share * (after.progress - before.progress),
             stage=remaining[0].action if remaining else '',
@@ -195,7 +195,9 @@ class Workcell:
             self._scene.halt()
 
     def _action(self) -> Action:
-        if self._done_steps >= DONE_STEPS or self._active == 'freeze_robot':
+        if self._done_steps >= DONE_STEPS:
+            return self._scene.holding_action(self._effort)
+        if self._active == 'freeze_robot':
             return np.array([0.0, 0.0, 0.0, self._effort], np.float32)
         if self._retreat_steps > 0:
             self._retreat_steps -= 1

@@ -17,9 +17,12 @@ Action = NDArray[np.float32]
 REHEARSAL_STEPS = 130
 PRESS_STEPS = 60
 MAXIMUM_DRAWS = 100
+# An arm that follows its command hangs back from it by about so much, m.
+LAG = np.array((0.0, 0.03, 0.0))
+HOLDING_GAIN = 25.0
 # A finished drawer springs back by a hair, a puck is let go: what was finished stays so until true
 # progress falls below this, or the same picture would be both done and not done.
-UNDONE_BELOW = 0.97
+UNDONE_BELOW = 0.95
 
 
 class Scene:
@@ -65,6 +68,7 @@ class Scene:
         self._experts: dict[str, Any] = {}
         self._phase = 0
         self._finished = False
+        self._held = self.obs[:3].copy()
 
     def _rehearse(self) -> bool:
         presses = len(self.task.phases) > 2
@@ -84,6 +88,19 @@ class Scene:
     def halt(self) -> None:
         """Stop the hand where it is; the arm lags behind its command and would creep on."""
         self.env.data.mocap_pos[0] = self.env.get_endeff_pos()
+
+    def hold(self) -> None:
+        """Keep the hand where it is by :meth:`holding_action`.
+
+        One that is only halted sinks back by centimetres, and what it holds leaves the goal again.
+        """
+        self._held = self.obs[:3].copy()
+        self.env.data.mocap_pos[0] = self.env.get_endeff_pos() + LAG
+
+    def holding_action(self, effort: float) -> Action:
+        """Back to where the hand was at :meth:`hold`, with the gripper's ``effort``."""
+        velocity = np.clip((self._held - self.obs[:3]) * HOLDING_GAIN, -1.0, 1.0)
+        return np.array([*velocity, effort], np.float32)
 
     def state(self) -> CellState:
         """What the truth is read from."""
