@@ -62,6 +62,13 @@ class SignalConfig:
         minimum=1,
         maximum=50,
     )
+    leap: float = parameter(
+        0.2,
+        'A newest answer that differs by more than this from both before it is not published '
+        'until the next one confirms it, 0..1.',
+        above=0.0,
+        maximum=1.0,
+    )
     rate_period: float = parameter(
         3.0, 'Time over which the rate of progress is taken, s.', above=0.0, maximum=600.0
     )
@@ -158,6 +165,12 @@ class EvidenceConfig:
     overexposed_above: float = parameter(
         243.0, 'Mean grey level above which a picture is over-exposed.', minimum=0.0, maximum=255.0
     )
+    uniform_below: float = parameter(
+        4.0,
+        'Spread of the grey levels (standard deviation) below which a picture shows nothing.',
+        minimum=0.0,
+        maximum=255.0,
+    )
     covered_detail: float = parameter(
         0.3,
         'Share of its usual fine detail below which a picture counts as covered or out of focus.',
@@ -165,16 +178,39 @@ class EvidenceConfig:
         maximum=1.0,
     )
     view_change: float = parameter(
-        0.5,
-        'Share of the picture that must change within half a second for a change of view.',
+        0.3,
+        'Share of the picture that must change within half a second for a change of view; 1 for a '
+        'camera on the wrist.',
         above=0.0,
         maximum=1.0,
+    )
+    changed_levels: float = parameter(
+        18.0,
+        'Grey levels by which a place must change to count towards view_change.',
+        minimum=0.0,
+        maximum=255.0,
+    )
+    confirm_frames: int = parameter(
+        3,
+        'Successive frames that must be bad, repeated or out of order before that counts.',
+        minimum=1,
+        maximum=100,
     )
     settle: float = parameter(
         2.0,
         'Time after a change of view in which nothing is judged, s.',
         minimum=0.0,
         maximum=600.0,
+    )
+    motion_levels: float = parameter(
+        4.0,
+        'Grey levels by which a cell of the 32 x 32 thumbnail must differ to have moved; above the '
+        'noise of the camera.',
+        above=0.0,
+        maximum=255.0,
+    )
+    motion_cells: int = parameter(
+        3, 'Cells of the 32 x 32 thumbnail that must have moved.', minimum=1, maximum=1024
     )
     still_after: float = parameter(
         3.0,

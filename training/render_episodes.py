@@ -22,7 +22,7 @@ from progress_monitor.window import resize_for_model
 
 FRAME_STEPS = 2
 MAXIMUM_STEPS = 500
-IDLE_STEPS = 12
+IDLE_STEPS = 20
 PIXELS = 128 * 128
 
 

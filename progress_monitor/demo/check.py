@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+import progress_monitor
 from progress_monitor.demo.run import share_folder
 from progress_monitor.demo.story import FAULTS
 from progress_monitor.sim.cell import applicable
@@ -86,9 +87,10 @@ def run_one(task: str, fault: str, seed: int, out: Path, model: Path) -> dict[st
 
 
 def fingerprint(model: Path) -> str:
-    """Changes with the checkpoint and the parameters: runs of another state do not count."""
+    """Changes with checkpoint, parameters and code: runs of another state do not count."""
     digest = hashlib.sha256()
     files = [share_folder() / 'config' / 'cell.yaml', *sorted(model.glob('*.json'))]
+    files += sorted(Path(progress_monitor.__file__).parent.rglob('*.py'))
     for path in [*files, *sorted(model.glob('*.safetensors'))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -18,11 +18,6 @@ from progress_monitor.types import Evidence
 THUMB = 64
 COARSE = 32
 LOOK_BACK_NS = 500_000_000
-CONFIRM_FRAMES = 3
-CHANGED_LEVELS = 18.0
-UNIFORM_LEVELS = 4.0
-MOTION_LEVELS = 4.0
-MOTION_CELLS = 3
 LEARNING_FRAMES = 5
 LEARNING_RATE = 0.05
 
@@ -105,12 +100,12 @@ class CameraWatch:
         age = (now_ns - self._stamp_ns) * 1e-9
         same = (self._stamp_ns - self._changed_ns) * 1e-9
         if age > config.frame_timeout:
-            if self._still_stamps >= CONFIRM_FRAMES:
+            if self._still_stamps >= self._config.confirm_frames:
                 return Evidence.FROZEN, f'camera {name}: the stamps stand still for {age:.1f} s'
             return Evidence.TOO_OLD, f'camera {name}: the newest frame is {age:.1f} s old'
-        if self._bad is not None and self._bad_frames >= CONFIRM_FRAMES:
+        if self._bad is not None and self._bad_frames >= self._config.confirm_frames:
             return self._bad, f'camera {name}: {_SENTENCES[self._bad]}'
-        if self._repeats >= CONFIRM_FRAMES and same >= config.frozen_after:
+        if self._repeats >= self._config.confirm_frames and same >= config.frozen_after:
             return Evidence.FROZEN, f'camera {name}: the same picture for {same:.1f} s'
         if self._view_changed_ns is not None:
             since = (now_ns - self._view_changed_ns) * 1e-9
@@ -141,7 +136,7 @@ class CameraWatch:
             self._still_stamps += 1
             return False
         self._backward += 1
-        if self._backward > CONFIRM_FRAMES and (last - stamp_ns) * 1e-9 > (
+        if self._backward > self._config.confirm_frames and (last - stamp_ns) * 1e-9 > (
             self._config.stamp_tolerance
         ):
             self._ahead = True
@@ -157,7 +152,7 @@ class CameraWatch:
             return Evidence.OVEREXPOSED
         edges = cv2.Laplacian(thumb, cv2.CV_16S)
         detail = float(cv2.norm(edges, cv2.NORM_L1)) / edges.size
-        if deviation < UNIFORM_LEVELS:
+        if deviation < self._config.uniform_below:
             return Evidence.COVERED
         if self._detail is None:
             self._detail = detail
@@ -178,7 +173,7 @@ class CameraWatch:
             before = self._views[0][1]
             scale = float(before.std()) / max(float(view.std()), 1.0)
             matched = (view - float(view.mean())) * scale + float(before.mean())
-            changed = float((np.abs(matched - before) > CHANGED_LEVELS).mean())
+            changed = float((np.abs(matched - before) > self._config.changed_levels).mean())
             if changed > self._config.view_change:
                 self._view_changed_ns = stamp_ns
                 self._views.clear()
@@ -188,8 +183,8 @@ class CameraWatch:
         """Compare with the picture since which nothing has moved, with brightness matched."""
         level = view - float(view.mean())
         if self._resting_view is not None:
-            moved = int((np.abs(level - self._resting_view) > MOTION_LEVELS).sum())
-            if moved < MOTION_CELLS:
+            moved = int((np.abs(level - self._resting_view) > self._config.motion_levels).sum())
+            if moved < self._config.motion_cells:
                 return
             self._has_moved = True
         self._resting_view, self._resting_since_ns = level, stamp_ns

@@ -18,7 +18,6 @@ Floats = NDArray[np.float64]
 UNKNOWN_SPREAD = 0.03
 SPREAD_FLOOR = 0.05
 HISTORY = 600
-LONE = 0.2
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,14 @@ class ProgressSignal:
     def value(self) -> float:
         """Best present estimate of progress, 0..1; NaN before the first tick.
 
-        It is the newest tick's, at no delay, unless that stands alone: further than ``LONE`` from
-        both ticks before it. Then it is the one before, until the next tick confirms the leap.
+        It is the newest tick's, at no delay, unless that stands alone: further than
+        ``signal.leap`` from both ticks before it. Then it is the one before, until the next tick
+        confirms the leap.
         """
         if not self._samples:
             return NAN
         *before, newest = [item.progress for item in list(self._samples)[-3:]]
-        if not before or any(abs(newest - value) <= LONE for value in before):
+        if not before or any(abs(newest - value) <= self._config.leap for value in before):
             return newest
         return before[-1]
 
