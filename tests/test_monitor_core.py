@@ -169,6 +169,18 @@ def test_up_and_down_without_net_gain_is_looping():
     assert updates[-1].state is State.STALLED
 
 
+def test_before_anything_has_moved_the_first_answer_is_kept():
+    def script(seconds):
+        return answer_text(0.2 if seconds < 0.4 else 0.9 if seconds < 2.0 else 0.5)
+
+    def told(frames):
+        _, _, updates = watch(script, 12.0, frames)
+        return {update.progress for update in updates if update.estimate is not None}
+
+    assert told(live(12.0, rests_from=0.0)) == {0.2}
+    assert {0.9, 0.5} <= told(live(12.0))
+
+
 def test_a_model_that_changes_its_mind_about_a_scene_at_rest_is_not_followed():
     """Neither up, which would hide the stall, nor down, which would feign a regression."""
 
