@@ -38,6 +38,15 @@ def test_every_expert_finishes_and_progress_rises(task: str) -> None:
     assert np.all(progress >= np.maximum.accumulate(progress) - 0.15)
 
 
+@pytest.mark.parametrize('seed', [8000, 8002])
+def test_each_of_three_presses_is_one_of_its_own(seed: int) -> None:
+    """In these scenes the button once stayed down, and one press counted thrice."""
+    steps = play(Workcell('press_three_times', seed, render=False))
+    progress = np.array([step.truth.progress for step in steps])
+    assert steps[-1].truth.done
+    assert np.diff(progress).max() < 0.2
+
+
 @pytest.mark.parametrize('task', ['push', 'drawer_open', 'pick_place'])
 def test_what_is_finished_stays_finished_though_it_springs_back_by_a_hair(task: str) -> None:
     cell = Workcell(task, seed=1, render=False, speed=0.5)

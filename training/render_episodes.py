@@ -21,8 +21,8 @@ from progress_monitor.sim.cell import TASKS, Workcell, applicable
 from progress_monitor.window import resize_for_model
 
 FRAME_STEPS = 2
-MAXIMUM_STEPS = 500
-IDLE_STEPS = 20
+MAXIMUM_STEPS = 700
+IDLE_STEPS = 40
 PIXELS = 128 * 128
 
 

@@ -21,7 +21,7 @@ LONGEST, SHORTEST = 17, 5
 STRIDES = (1, 2, 3, 4)
 REPEATED, STOPPED = 0.12, 0.15
 # Whether a task is done or nearly so hangs on details; the last frames are asked about more often.
-AT_END, ENDING = 0.12, 14
+AT_END, ENDING = 0.18, 24
 UNFITTING = 0.1
 LONGEST_EPISODE = 150
 # How often a task is asked about, if not once: what needs memory or sharp eyes is harder.

@@ -19,7 +19,7 @@ from progress_monitor.window import resize_for_model
 
 SIZE = 128
 TAIL_STEPS = 30
-LONGEST_STEPS = 900
+LONGEST_STEPS = 1100
 REPLAN_AFTER = 80
 MISSED_STEPS = 250
 VARIANTS = ('nominal', 'half', 'quarter', 'freeze', 'missed_grasp', 'drop', 'undo')

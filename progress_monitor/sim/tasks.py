@@ -208,9 +208,11 @@ def _press(state: CellState) -> tuple[int, float]:
 
 
 def _raise(state: CellState) -> tuple[int, float]:
-    """The hand goes up again: finished when it is well above the button."""
+    """The hand goes up again: finished when it is well above the button, and that is up as well."""
     height = float(state.hand[2] - (state.target[2] + 0.08))
-    return (1, 1.0) if height >= 0.105 else (0, float(np.clip(height / 0.105, 0.0, 0.99)))
+    if height >= 0.105 and _button_pressed(state) < 0.2:
+        return 1, 1.0
+    return 0, float(np.clip(height / 0.105, 0.0, 0.99))
 
 
 _PRESS = 'button-press-topdown-v3'
