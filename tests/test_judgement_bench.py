@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,6 +143,16 @@ def test_a_wrong_call_in_a_calm_episode_is_a_false_alarm(tmp_path):
     figures = summary([result], ['drawer_open'])
     assert figures['false_alarms'] == 1
     assert figures['false_alarms_per_hour'] == pytest.approx(3600.0 / episode.seconds)
+
+
+def test_a_call_that_was_right_early_and_still_stands_is_right(tmp_path):
+    episode = make(Plan('robot_frozen', 'drawer_open', 1), tmp_path, ALLOWANCE)
+    record = play(episode, 'memory_on', CONFIG, Oracle(episode))
+    late = replace(episode, stall_from=episode.stall_from + round((ALLOWANCE + 5.0) * 10.0))
+    assert score(late, record, CONFIG).stall.hits == 1
+    call = record.calls[0]
+    record.calls[1:] = [{**call, 'stalled': False, 'at': call['at'] + 0.5}]
+    assert score(late, record, CONFIG).stall.misses == 1
 
 
 def test_episodes_are_the_same_each_time_and_differ_between_seeds(tmp_path):

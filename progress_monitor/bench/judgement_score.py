@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,10 +137,14 @@ def _score_calls(
     wanted = _wanted(episode, record)
     tally = result.regression if episode.fall_from >= 0 else result.stall
     found = False
-    for call in record.calls:
+    for number, call in enumerate(record.calls):
         if not call['stalled']:
             continue
-        if wanted is not None and wanted[0] - 0.5 <= call['at'] <= wanted[1]:
+        ended = record.calls[number + 1]['at'] if number + 1 < len(record.calls) else math.inf
+        excusable = _excusable(call, episode, progress, config)
+        # A robot may hang before its very last gain: a call that was right then and stands counts.
+        stands = excusable and wanted is not None and call['at'] < wanted[0] - 0.5 < ended
+        if wanted is not None and (stands or wanted[0] - 0.5 <= call['at'] <= wanted[1]):
             right = episode.fall_from < 0 or call['cause'] != 'NO_CHANGE'
             if right and not found:
                 found = True
@@ -149,7 +154,7 @@ def _score_calls(
                 result.onset_errors.append(abs(call['since'] - wanted[0]))
                 _score_step(result, episode, call, wanted[0])
             continue
-        if not _excusable(call, episode, progress, config):
+        if not excusable:
             lost = call['cause'] == 'REGRESSION'
             (result.regression if lost else result.stall).false += 1
     if wanted is not None and not found:
@@ -197,6 +202,8 @@ def summary(scores: Sequence[Score], plans_tasks: Sequence[str]) -> dict[str, fl
         regression.add(item.regression)
         success.add(item.success)
     of = _by_kind(scores)
+    looping = [delay for item in of.get('looping', []) for delay in item.stall.delays]
+    standing = [delay for item in scores if item.kind != 'looping' for delay in item.stall.delays]
     calm = [item for kind in CALM_KINDS for item in of.get(kind, [])]
     calm_hours = sum(item.seconds for item in calm) / 3600.0
     false = sum(item.stall.false + item.regression.false for item in calm)
@@ -219,8 +226,9 @@ def summary(scores: Sequence[Score], plans_tasks: Sequence[str]) -> dict[str, fl
         'uda': share(sum(item.refused for item in refused), sum(item.answered for item in refused)),
         'stall_precision': stall.precision,
         'stall_recall': stall.recall,
-        'stall_delay_s': _median(stall.delays),
-        'stall_delay_max_s': max(stall.delays, default=NAN),
+        'stall_delay_s': _median(standing),
+        'stall_delay_max_s': max(standing, default=NAN),
+        'looping_delay_max_s': max(looping, default=NAN),
         'regression_precision': regression.precision,
         'regression_recall': regression.recall,
         'regression_delay_s': _median(regression.delays),

@@ -20,7 +20,7 @@ MAXIMUM_DRAWS = 100
 # An arm that follows its command hangs back from it by about so much, m.
 LAG = np.array((0.0, 0.03, 0.0))
 HOLDING_GAIN = 25.0
-# Meta-World's button takes seconds to come up again, if it does at all: one press would count thrice.
+# Meta-World's button takes seconds to come up, if it does at all: one press would count thrice.
 BUTTON_STIFFNESS = 1.5
 # A finished drawer springs back by a hair, a puck is let go: what was finished stays so until true
 # progress falls below this, or the same picture would be both done and not done.
