@@ -27,7 +27,7 @@ from progress_monitor.bench.judgement_score import Score, score, summary, table
 from progress_monitor.config import MonitorConfig
 from progress_monitor.types import Backend
 
-FIRST_SEED = 7000
+FIRST_SEED = 9200
 OVER_DDS = 'over_dds'
 MONITORS = ('memory_on', 'memory_off', OVER_DDS)
 
