@@ -155,6 +155,20 @@ def test_a_call_that_was_right_early_and_still_stands_is_right(tmp_path):
     assert score(late, record, CONFIG).stall.misses == 1
 
 
+def test_a_success_that_was_called_when_nearly_done_counts_if_it_stands(tmp_path):
+    episode = make(Plan('quarter_speed', 'drawer_open', 1), tmp_path, ALLOWANCE)
+    record = play(episode, 'memory_on', CONFIG, Oracle(episode))
+    nearly = float(np.argmax(episode.progress() >= 0.96)) / 10.0
+    finished = float(np.argmax(episode.progress() >= 1.0)) / 10.0
+    record.successes[:] = [{'at': nearly, 'succeeded': True}]
+    assert score(episode, record, CONFIG).success.hits == 1
+    record.successes.append({'at': (nearly + finished) / 2.0, 'succeeded': False})
+    result = score(episode, record, CONFIG).success
+    assert (result.hits, result.false) == (int(nearly >= finished - 1.0), 0)
+    record.successes[:] = [{'at': finished / 2.0, 'succeeded': True}]
+    assert score(episode, record, CONFIG).success.false == 1
+
+
 def test_episodes_are_the_same_each_time_and_differ_between_seeds(tmp_path):
     first, again, other = (
         make(Plan('looping', 'push', seed), tmp_path, ALLOWANCE) for seed in (1, 1, 2)

@@ -231,10 +231,10 @@ def _static(plan: Plan, cache: Path, allowance: float, rng: np.random.Generator)
 
 
 def _unanswerable(plan: Plan, cache: Path, allowance: float, rng: np.random.Generator) -> Episode:
-    """Another scene's task is asked for."""
+    """Another scene's task is asked for; to open a drawer that shall be closed is no such task."""
     recording = load(cache, plan.task, plan.seed, 'nominal')
-    scene = TASKS[plan.task].scene
-    others = sorted(name for name, task in TASKS.items() if task.scene != scene)
+    kind = TASKS[plan.task].scene.split('-')[0]
+    others = sorted(name for name, task in TASKS.items() if task.scene.split('-')[0] != kind)
     text = TASKS[others[int(rng.integers(len(others)))]].instruction
     return Episode(plan, text, recording, tuple(_whole(recording)), answerable=False)
 

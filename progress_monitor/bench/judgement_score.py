@@ -99,7 +99,13 @@ def _score_values(result: Score, episode: Episode, record: Record, progress: Flo
 def _score_success(result: Score, episode: Episode, record: Record, progress: Floats) -> None:
     begin, end = _finished(progress, episode)
     called = [item['at'] for item in record.successes if item['succeeded']]
-    right = [at for at in called if begin is not None and begin - SUCCESS_SLACK_S <= at <= end]
+    right = [
+        item['at']
+        for number, item in enumerate(record.successes)
+        if item['succeeded'] and begin is not None
+        if begin - SUCCESS_SLACK_S <= item['at'] <= end
+        or (_was_nearly_done(progress, item['at']) and _stands(record.successes, number, begin))
+    ]
     result.success.false = sum(
         at not in right and not (episode.answerable and _was_nearly_done(progress, at))
         for at in called
@@ -111,6 +117,12 @@ def _score_success(result: Score, episode: Episode, record: Record, progress: Fl
         result.success.delays.append(max(right[0] - begin, 0.0))
     elif end - begin >= 2.5:
         result.success.misses = 1
+
+
+def _stands(said: Sequence[dict[str, Any]], number: int, at: float) -> bool:
+    """Whether what was said before a time had not been taken back by then."""
+    ended = said[number + 1]['at'] if number + 1 < len(said) else math.inf
+    return bool(said[number]['at'] < at < ended)
 
 
 def _was_nearly_done(progress: Floats, at: float) -> bool:
@@ -140,10 +152,9 @@ def _score_calls(
     for number, call in enumerate(record.calls):
         if not call['stalled']:
             continue
-        ended = record.calls[number + 1]['at'] if number + 1 < len(record.calls) else math.inf
         excusable = _excusable(call, episode, progress, config)
         # A robot may hang before its very last gain: a call that was right then and stands counts.
-        stands = excusable and wanted is not None and call['at'] < wanted[0] - 0.5 < ended
+        stands = excusable and wanted is not None and _stands(record.calls, number, wanted[0] - 0.5)
         if wanted is not None and (stands or wanted[0] - 0.5 <= call['at'] <= wanted[1]):
             right = episode.fall_from < 0 or call['cause'] != 'NO_CHANGE'
             if right and not found:
