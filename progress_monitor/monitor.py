@@ -195,8 +195,10 @@ class ProgressMonitor:
         self._weigh(estimate.evidence)
         if estimate.evidence is Evidence.GOOD and not self._refused:
             rest_ns = self._still_since_ns(asked.stamp_ns)
-            if estimate.remaining_steps == () or (estimate.remaining_steps and rest_ns is None):
-                self._memory.update(estimate.remaining_steps, estimate.stamp_ns)
+            steps = estimate.remaining_steps
+            news = steps == () or rest_ns is None or not self._memory.steps()
+            if steps is not None and news:
+                self._memory.update(steps, estimate.stamp_ns)
             self._judge.add(estimate, self._memory.current, self._memory.undone, rest_ns)
         else:
             self._judge.hold()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judging import TASK, ScriptedBackend, answer_text, config, frame, live, ns, play
+from judging import STEPS, TASK, ScriptedBackend, answer_text, config, frame, live, ns, play
 
 from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.parameters import ParameterError
@@ -178,6 +178,9 @@ def test_before_anything_has_moved_the_first_answer_is_kept():
         return {update.progress for update in updates if update.estimate is not None}
 
     assert told(live(12.0, rests_from=0.0)) == {0.2}
+    _, _, updates = watch(script, 12.0, live(12.0, rests_from=0.0))
+    assert [report.step for report in calls(updates)] == [f'{STEPS[0]}.']
+    assert [step.text for step in updates[-1].plan] == [f'{step}.' for step in STEPS]
     assert {0.9, 0.5} <= told(live(12.0))
 
 

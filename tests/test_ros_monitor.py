@@ -189,8 +189,10 @@ def test_unreadable_answers_make_it_unsure_and_nothing_else(probe: Probe) -> Non
     set_task(probe, 'Lift the block.')
     probe.wait(lambda: probe.progress, what='a tick')
     probe.show = -1.0
-    status = probe.wait_state(MonitorStatus.STATE_UNSURE)
-    assert status.evidence == MonitorStatus.EVIDENCE_REFUSED
+    probe.wait(
+        lambda: probe.status[-1].evidence == MonitorStatus.EVIDENCE_REFUSED, what='a refusal'
+    )
+    assert probe.status[-1].state == MonitorStatus.STATE_UNSURE
     probe.wait(lambda: not probe.progress[-1].answerable, what='a refusal')
     assert np.isnan(probe.progress[-1].progress)
     probe.show = -2.0
