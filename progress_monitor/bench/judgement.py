@@ -21,14 +21,19 @@ import numpy as np
 
 from progress_monitor.bench.judgement_answers import RememberingBackend
 from progress_monitor.bench.judgement_episodes import Episode, Plan, make, plans
-from progress_monitor.bench.judgement_play import SYSTEMS, Record, interpolate, play
+from progress_monitor.bench.judgement_play import (
+    OVER_DDS,
+    SYSTEMS,
+    Record,
+    interpolate,
+    play,
+)
 from progress_monitor.bench.judgement_recordings import default_cache, load
 from progress_monitor.bench.judgement_score import Score, score, summary, table
 from progress_monitor.config import MonitorConfig
 from progress_monitor.types import Backend
 
 FIRST_SEED = 9200
-OVER_DDS = 'over_dds'
 MONITORS = ('memory_on', 'memory_off', OVER_DDS)
 
 

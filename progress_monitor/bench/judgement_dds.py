@@ -21,7 +21,13 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from progress_monitor.bench.judgement_episodes import FRAME_S, MAKERS, Episode, Plan
-from progress_monitor.bench.judgement_play import START_NS, Record, deliveries, seconds
+from progress_monitor.bench.judgement_play import (
+    OVER_DDS,
+    START_NS,
+    Record,
+    deliveries,
+    seconds,
+)
 from progress_monitor.config import MonitorConfig
 from progress_monitor.demo.processes import Processes
 from progress_monitor.demo.run import MONITOR_MODULE, free_domain
@@ -31,7 +37,6 @@ from progress_monitor.ros.messages import image_message, to_ns
 from progress_monitor.srv import SetTask
 from progress_monitor.types import Evidence, StallCause, State
 
-SYSTEM = 'over_dds'
 CAMERA = '/judgement/image'
 _NOT_READY = (State.UNKNOWN, State.IDLE, State.LOADING, State.ERROR)
 _LATCHED = QoSProfile(
@@ -83,7 +88,7 @@ class Player(Node):
         """
         name = episode.plan.name
         self._watch(name, episode.text)
-        self._record = Record(name, SYSTEM, episode.seconds)
+        self._record = Record(name, OVER_DDS, episode.seconds)
         self._task_id = name
         self._base_ns = self.get_clock().now().nanoseconds
         for delivered_ns, _, frame in deliveries(episode):

@@ -18,6 +18,7 @@ from progress_monitor.types import Backend, Estimate, Evidence, Frame, State, Ta
 
 START_NS = 1_000_000_000_000
 SYSTEMS = ('memory_on', 'memory_off', 'procvlm', 'last_frame')
+OVER_DDS = 'over_dds'
 _uids = itertools.count(1)
 
 

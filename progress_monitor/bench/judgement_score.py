@@ -98,18 +98,19 @@ def _score_values(result: Score, episode: Episode, record: Record, progress: Flo
 
 def _score_success(result: Score, episode: Episode, record: Record, progress: Floats) -> None:
     begin, end = _finished(progress, episode)
-    called = [item['at'] for item in record.successes if item['succeeded']]
-    right = [
-        item['at']
-        for number, item in enumerate(record.successes)
-        if item['succeeded'] and begin is not None
-        if begin - SUCCESS_SLACK_S <= item['at'] <= end
-        or (_was_nearly_done(progress, item['at']) and _stands(record.successes, number, begin))
-    ]
-    result.success.false = sum(
-        at not in right and not (episode.answerable and _was_nearly_done(progress, at))
-        for at in called
-    )
+    right: list[float] = []
+    for number, item in enumerate(record.successes):
+        if not item['succeeded']:
+            continue
+        at = item['at']
+        nearly = _was_nearly_done(progress, at)
+        if begin is not None and (
+            begin - SUCCESS_SLACK_S <= at <= end
+            or (nearly and _stands(record.successes, number, begin))
+        ):
+            right.append(at)
+        elif not (episode.answerable and nearly):
+            result.success.false += 1
     if begin is None:
         return
     if right:

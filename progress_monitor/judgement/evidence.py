@@ -100,12 +100,12 @@ class CameraWatch:
         age = (now_ns - self._stamp_ns) * 1e-9
         same = (self._stamp_ns - self._changed_ns) * 1e-9
         if age > config.frame_timeout:
-            if self._still_stamps >= self._config.confirm_frames:
+            if self._still_stamps >= config.confirm_frames:
                 return Evidence.FROZEN, f'camera {name}: the stamps stand still for {age:.1f} s'
             return Evidence.TOO_OLD, f'camera {name}: the newest frame is {age:.1f} s old'
-        if self._bad is not None and self._bad_frames >= self._config.confirm_frames:
+        if self._bad is not None and self._bad_frames >= config.confirm_frames:
             return self._bad, f'camera {name}: {_SENTENCES[self._bad]}'
-        if self._repeats >= self._config.confirm_frames and same >= config.frozen_after:
+        if self._repeats >= config.confirm_frames and same >= config.frozen_after:
             return Evidence.FROZEN, f'camera {name}: the same picture for {same:.1f} s'
         if self._view_changed_ns is not None:
             since = (now_ns - self._view_changed_ns) * 1e-9
