@@ -19,7 +19,7 @@ venv_stamp := .setup/venv$(suffix)
 build_stamp := .setup/build$(suffix)
 interfaces := $(wildcard msg/*.msg srv/*.srv action/*.action)
 # A folder is newer than the build when a module came or went.
-modules := $(sort $(dir $(wildcard progress_monitor/*.py progress_monitor/*/*.py)))
+modules := $(sort $(dir $(wildcard progress_monitor/*.py progress_monitor/*/*.py progress_monitor_lab/*/*.py)))
 run := scripts/with-env
 
 .PHONY: help setup build test lint demo check-demo check-model bench monitorbench clean
@@ -45,21 +45,21 @@ lint: $(build_stamp)  ## run ruff and mypy
 	scripts/check lint
 
 demo: $(build_stamp)  ## play the whole system live (TASK=... FAULT=... SEED=...)
-	$(run) python -m progress_monitor.demo --task $(TASK) --fault $(FAULT) --seed $(SEED)
+	$(run) python -m progress_monitor_lab.demo --task $(TASK) --fault $(FAULT) --seed $(SEED)
 
 check-demo: $(build_stamp)  ## play the demo over seeds and faults and count what was called
-	$(run) python -m progress_monitor.demo.check
+	$(run) python -m progress_monitor_lab.demo.check
 
 check-model: $(build_stamp)  ## measure the small checkpoint on unseen seeds
-	$(run) python -m progress_monitor.bench model
+	$(run) python -m progress_monitor_lab.bench model
 
 bench: $(build_stamp)  ## measure the streaming decoder against the reference
-	$(run) python -m progress_monitor.bench speed --threads 2 --long 2000
+	$(run) python -m progress_monitor_lab.bench speed --threads 2 --long 2000
 
 monitorbench: $(build_stamp)  ## measure the judgement on simulated episodes
-	$(run) python -m progress_monitor.bench judgement --over-dds 18
+	$(run) python -m progress_monitor_lab.bench judgement --over-dds 18
 
 clean:  ## remove what was built and written, but for the virtual environments
 	rm -rf out ros2_ws/build* ros2_ws/install* ros2_ws/log* .setup/build*
 	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
-	find progress_monitor tests launch scripts -name __pycache__ -prune -exec rm -rf {} +
+	find progress_monitor progress_monitor_lab tests launch scripts -name __pycache__ -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from progress_monitor.sim.tasks import TASKS
+from progress_monitor_lab.sim.tasks import TASKS
 
 PACKAGE = 'progress_monitor'
 BOOLEAN = ('true', 'false')

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from progress_monitor.config import MonitorConfig
+from progress_monitor.evidence.camera import CameraWatch
 from progress_monitor.judgement.allowance import parse_step_allowances
-from progress_monitor.judgement.evidence import CameraWatch
 from progress_monitor.judgement.judge import Judge
 from progress_monitor.memory import PlanMemory
 from progress_monitor.strategies import STRATEGIES

@@ -85,6 +85,35 @@ class StepStatus(enum.IntEnum):
     UNDONE = 4
 
 
+class Verdict(enum.IntEnum):
+    """What a strategy's answer says of success."""
+
+    UNKNOWN = 0
+    NOT_DONE = 1
+    DONE = 2
+
+
+class Finish(enum.Enum):
+    """Why a generated text ended."""
+
+    STOP = 'stop'
+    END = 'end'
+    TOKEN_LIMIT = 'token_limit'
+    TIME_LIMIT = 'time_limit'
+
+
+class Failure(enum.Enum):
+    """Why a request has no answer.
+
+    REFUSED: this request cannot be answered, and the model lives; LATE: past its deadline;
+    LOST: the model's process died, or was ended, before it was answered.
+    """
+
+    REFUSED = 'refused'
+    LATE = 'late'
+    LOST = 'lost'
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One camera image.
@@ -117,6 +146,49 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Generate:
+    """A text is wanted, decoded greedily up to and with one of ``stop``, or the end of the text.
+
+    ``max_new_tokens`` 0 takes ``model.max_new_tokens``, which also bounds it. ``number_tag`` names
+    the tag whose number's distribution is wanted (``progress`` for ``<progress>``); empty: none.
+    """
+
+    stop: tuple[str, ...] = ()
+    max_new_tokens: int = 0
+    number_tag: str = ''
+
+
+@dataclass(frozen=True)
+class Score:
+    """The log-probability of each of ``continuations`` after the prompt is wanted, and no text."""
+
+    continuations: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One question to the model.
+
+    ``parts`` are texts and frames in the order in which the model reads them. With ``chat`` they
+    make one user turn of the checkpoint's chat template, after which the assistant speaks; without
+    it the user turn is left open and the prompt ends with the last part (TOPReward's
+    "template off"). ``session`` names the kind of question: each has a key-value cache and a draft
+    of its own. ``id`` is unique within a backend's life.
+    """
+
+    id: int
+    session: str
+    parts: tuple[str | Frame, ...]
+    want: Generate | Score
+    chat: bool = True
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The frames among the parts, in order."""
+        return tuple(part for part in self.parts if isinstance(part, Frame))
+
+
+@dataclass(frozen=True)
 class DecodeStats:
     """What one answer cost. Times in milliseconds of wall time."""
 
@@ -129,6 +201,67 @@ class DecodeStats:
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     frames_encoded: int = 0
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The model's text, greedily decoded.
+
+    ``number`` is the distribution of the number in the wanted tag as pairs of (value, probability),
+    in the tag's own unit, probabilities summing to 1; empty: not wanted, or the text holds none.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish: Finish
+    stats: DecodeStats
+    number: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Natural logarithms of the probability of each continuation, in the order asked for."""
+
+    log_probabilities: tuple[float, ...]
+    stats: DecodeStats
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a loaded model can do, and what a tick costs it.
+
+    Both sides of a frame are brought to multiples of ``frame_multiple`` pixels by the model room.
+    ``tick_ms`` is the measured cost of a window of five new frames with a short answer, ``frame_ms``
+    that of one more frame; NaN where not measured.
+    """
+
+    architecture: str = ''
+    frame_multiple: int = 32
+    scores: bool = True
+    raw_prompts: bool = True
+    tick_ms: float = NAN
+    frame_ms: float = NAN
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a strategy has selected to show: frames in the order shown, and the newest stamp."""
+
+    frames: tuple[Frame, ...]
+    stamp_ns: int
+
+
+@dataclass(frozen=True)
+class Recollection:
+    """What a strategy may tell the model besides frames.
+
+    ``done`` is the plan's sentence on the steps done so far, empty where the model is not told;
+    ``thought`` is the chain of thought of the previous tick, empty before the first.
+    """
+
+    task: str
+    done: str = ''
+    thought: str = ''
 
 
 @dataclass(frozen=True)
@@ -202,7 +335,8 @@ class Estimate:
 
     ``remaining_steps`` is None where the answer held no readable list; an empty tuple says that
     nothing remains. ``evidence`` is GOOD, REFUSED, NO_NUMBER or CONTRADICTION.
-    ``success_probability`` is a second opinion where the strategy has one.
+    ``verdict`` is what the strategy takes the answer to say of success, and
+    ``success_probability`` a second opinion where the strategy has one.
     """
 
     stamp_ns: int
@@ -212,6 +346,7 @@ class Estimate:
     evidence: Evidence
     reasoning: str
     success_probability: float = NAN
+    verdict: Verdict = Verdict.UNKNOWN
 
 
 @dataclass(frozen=True)

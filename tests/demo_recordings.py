@@ -5,7 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from progress_monitor.demo.recording import (
+from progress_monitor.recovery import Kind
+from progress_monitor.types import Evidence, PlanStep, StallCause, State, StepStatus
+from progress_monitor_lab.demo.recording import (
     FrameRow,
     Recording,
     RecoveryRow,
@@ -15,8 +17,6 @@ from progress_monitor.demo.recording import (
     TickRow,
     TruthRow,
 )
-from progress_monitor.recovery import Kind
-from progress_monitor.types import Evidence, PlanStep, StallCause, State, StepStatus
 
 SECOND = 1_000_000_000
 START = 1_000 * SECOND

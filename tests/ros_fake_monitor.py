@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 
+from progress_monitor.backends.worker import WorkerBackend
 from progress_monitor.ros.monitor_node import MonitorNode, started
 from progress_monitor.ros.running import run
 from progress_monitor.types import (
@@ -22,7 +23,6 @@ from progress_monitor.types import (
     Prompt,
 )
 from progress_monitor.vlm.config import ModelConfig
-from progress_monitor.vlm.worker import WorkerBackend
 
 
 def read_answer(prompt: Prompt) -> Answer:

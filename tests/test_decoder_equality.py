@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vlm_checkpoints import noise_frames, tiny_folder, tiny_vlm, tiny_vlm_double
 
-from progress_monitor.bench.speed_reference import generate
 from progress_monitor.types import Frame, Prompt
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.loading import VLM
+from progress_monitor_lab.bench.speed_reference import generate
 
 SLOW = settings(
     deadline=None,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from progress_monitor.demo import check
-from progress_monitor.demo.__main__ import main as demo_main
-from progress_monitor.sim.cell import applicable
+from progress_monitor_lab.demo import check
+from progress_monitor_lab.demo.__main__ import main as demo_main
+from progress_monitor_lab.sim.cell import applicable
 
 
 def row(fault: str, **changes: Any) -> dict[str, Any]:

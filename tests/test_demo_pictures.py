@@ -11,13 +11,13 @@ import numpy as np
 from demo_recordings import at, recording
 from rich.console import Console
 
-from progress_monitor.demo.display import Display
-from progress_monitor.demo.film import annotate, write_film
-from progress_monitor.demo.plots import write_picture, write_timeline
-from progress_monitor.demo.recording import FrameRow, Recording
-from progress_monitor.offline.draw import HEIGHT, PANEL_WIDTH, STATE_COLOURS
 from progress_monitor.offline.video import frame_rate, read_video
+from progress_monitor.overlay import HEIGHT, PANEL_WIDTH, STATE_COLOURS
 from progress_monitor.types import State
+from progress_monitor_lab.demo.display import Display
+from progress_monitor_lab.demo.film import annotate, write_film
+from progress_monitor_lab.demo.plots import write_picture, write_timeline
+from progress_monitor_lab.demo.recording import FrameRow, Recording
 
 
 def test_the_film_shows_every_frame_at_its_pace(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from progress_monitor.demo.processes import Processes
+from progress_monitor_lab.demo.processes import Processes
 
 # Starts a grandchild, says its number, and takes no notice of a polite request.
 STUBBORN = """
@@ -52,7 +52,7 @@ def test_children_and_grandchildren_end_with_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        'progress_monitor.demo.processes._PATIENCE_S',
+        'progress_monitor_lab.demo.processes._PATIENCE_S',
         ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 5.0)),
     )
     processes = Processes(tmp_path, os.environ)
@@ -94,7 +94,7 @@ def test_children_end_when_the_demo_is_killed(tmp_path: Path) -> None:
     code = f"""
 import os, sys, time
 from pathlib import Path
-from progress_monitor.demo.processes import Processes
+from progress_monitor_lab.demo.processes import Processes
 with Processes(Path({str(tmp_path)!r}), os.environ) as processes:
     processes.start('c', [sys.executable, '-c',
         'import os, time; print(os.getpid(), flush=True); time.sleep(600)'])

@@ -18,8 +18,8 @@ pytest.importorskip('metaworld')
 
 from rich.console import Console
 
-from progress_monitor.demo.run import DemoError, DemoOptions, play
 from progress_monitor.offline.video import read_video
+from progress_monitor_lab.demo.run import DemoError, DemoOptions, play
 
 ORACLE = str(Path(__file__).parent / 'demo_oracle.py')
 
@@ -93,7 +93,7 @@ def test_a_process_that_ends_stops_the_demo_with_its_last_words(tmp_path: Path) 
 def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / 'config.json').write_text('{}')
     out = tmp_path / 'demo'
-    command = [sys.executable, '-m', 'progress_monitor.demo', '--model', str(tmp_path)]
+    command = [sys.executable, '-m', 'progress_monitor_lab.demo', '--model', str(tmp_path)]
     child = subprocess.Popen([*command, '--out', str(out)], stdout=subprocess.PIPE, text=True)
     while not (out / 'logs' / 'cell.log').exists():
         assert child.poll() is None

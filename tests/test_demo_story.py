@@ -11,8 +11,8 @@ from demo_recordings import at, recording
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress_monitor.demo.recording import Recording, events, write_rows
-from progress_monitor.demo.story import Ending, judge, summarise
+from progress_monitor_lab.demo.recording import Recording, events, write_rows
+from progress_monitor_lab.demo.story import Ending, judge, summarise
 
 FAULT_FREE = {'fault': 'none', 'injected': None, 'calls': (), 'replanned': None}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from progress_monitor.offline.draw import HEIGHT, PANEL_WIDTH, Overlay, draw_overlay
+from progress_monitor.overlay import HEIGHT, PANEL_WIDTH, Overlay, draw_overlay
 from progress_monitor.types import NAN, PlanStep, State, StepStatus
 
 IMAGE = np.full((256, 256, 3), 90, np.uint8)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from judging import ScriptedBackend
 
-from progress_monitor.bench import judgement, judgement_episodes, metrics
-from progress_monitor.bench.judgement_answers import RememberingBackend
-from progress_monitor.bench.judgement_episodes import MAKERS, Plan, make, plans
-from progress_monitor.bench.judgement_play import START_NS, SYSTEMS, interpolate, play
-from progress_monitor.bench.judgement_recordings import Recording
-from progress_monitor.bench.judgement_score import score, summary
 from progress_monitor.config import MonitorConfig
 from progress_monitor.types import Answer, BackendState, BackendStatus, Completion, DecodeStats
+from progress_monitor_lab.bench import judgement, judgement_episodes, metrics
+from progress_monitor_lab.bench.judgement_answers import RememberingBackend
+from progress_monitor_lab.bench.judgement_episodes import MAKERS, Plan, make, plans
+from progress_monitor_lab.bench.judgement_play import START_NS, SYSTEMS, interpolate, play
+from progress_monitor_lab.bench.judgement_recordings import Recording
+from progress_monitor_lab.bench.judgement_score import score, summary
 
 CONFIG = MonitorConfig()
 ALLOWANCE = CONFIG.stall.allowance

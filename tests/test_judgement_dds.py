@@ -11,10 +11,10 @@ pytest.importorskip('rclpy')
 
 from ros_helpers import TESTS, picture
 
-from progress_monitor.bench import judgement_dds
-from progress_monitor.bench.judgement_episodes import FRAME_S, Episode, Plan, Shown, plans
-from progress_monitor.bench.judgement_recordings import Recording
 from progress_monitor.config import MonitorConfig
+from progress_monitor_lab.bench import judgement_dds
+from progress_monitor_lab.bench.judgement_episodes import FRAME_S, Episode, Plan, Shown, plans
+from progress_monitor_lab.bench.judgement_recordings import Recording
 
 STILL_FROM, FRAMES = 50, 100
 

@@ -13,7 +13,7 @@ pytest.importorskip(
 from rcl_interfaces.srv import GetParameters
 from ros_helpers import Probe, fresh_domain, running
 
-from progress_monitor.sim.tasks import TASKS
+from progress_monitor_lab.sim.tasks import TASKS
 
 SERVICE = """
 import sys

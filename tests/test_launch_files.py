@@ -9,11 +9,11 @@ import pytest
 import yaml
 from launch_stub import defaults, load
 
+from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import build, declarations
-from progress_monitor.ros.node_config import NodeConfig
 from progress_monitor.ros.supervisor_node import SupervisorConfig
-from progress_monitor.sim.node import CellConfig
-from progress_monitor.sim.tasks import TASKS
+from progress_monitor_lab.sim.node import CellConfig
+from progress_monitor_lab.sim.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = {'progress_monitor': NodeConfig, 'supervisor': SupervisorConfig, 'cell': CellConfig}

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from progress_monitor.monitor import ProgressMonitor
+from progress_monitor.node_config import NodeConfig
 from progress_monitor.offline.__main__ import main, run
-from progress_monitor.offline.parameter_file import read_parameters
 from progress_monitor.offline.player import CAMERA, play, row
 from progress_monitor.offline.video import frame_rate, read_video, write_video
+from progress_monitor.parameter_file import read_parameters
 from progress_monitor.parameters import ParameterError, build
-from progress_monitor.ros.node_config import NodeConfig
 from progress_monitor.types import (
     Answer,
     BackendState,

@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from progress_monitor.demo.story import FAULTS
 from progress_monitor.ros.parameter_table import with_tables
-from progress_monitor.sim.tasks import TASKS
+from progress_monitor_lab.demo.story import FAULTS
+from progress_monitor_lab.sim.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')

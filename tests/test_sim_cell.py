@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from progress_monitor.sim.cell import FAULTS, TASKS, CellStep, Workcell, applicable
+from progress_monitor_lab.sim.cell import FAULTS, TASKS, CellStep, Workcell, applicable
 
 LONGEST = 900
 

@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 
 from progress_monitor.msg import GroundTruth, MonitorStatus
 
-NODE = ['-m', 'progress_monitor.sim.node']
+NODE = ['-m', 'progress_monitor_lab.sim.node']
 
 
 class Ear:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from vlm_checkpoints import tiny_folder, tiny_vlm
 
-from progress_monitor.bench.speed import main
-from progress_monitor.bench.speed_cases import ForcedDecoder
-from progress_monitor.bench.speed_episode import record
-from progress_monitor.bench.speed_reference import generate, reference_window
 from progress_monitor.types import Prompt
+from progress_monitor_lab.bench.speed import main
+from progress_monitor_lab.bench.speed_cases import ForcedDecoder
+from progress_monitor_lab.bench.speed_episode import record
+from progress_monitor_lab.bench.speed_reference import generate, reference_window
 
 FIELDS = {
     'ratio_median',

@@ -8,12 +8,12 @@ import pytest
 import torch
 from vlm_checkpoints import noise_frames, tiny_folder, tiny_vlm
 
+from progress_monitor.backends.inline import InlineBackend
 from progress_monitor.parameters import ParameterError, build
 from progress_monitor.types import BackendState, Prompt
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.errors import VLMError
-from progress_monitor.vlm.inline import InlineBackend
 from progress_monitor.vlm.loading import VLM
 from progress_monitor.vlm.quantization import check_kernel, choose
 from progress_monitor.vlm.vision import VisionEncoder

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from progress_monitor.backends import worker as worker_module
+from progress_monitor.backends.messages import SLOTS, FrameStore, FrameView
+from progress_monitor.backends.worker import WorkerBackend
 from progress_monitor.types import BackendState, Frame, Prompt
-from progress_monitor.vlm import worker as worker_module
 from progress_monitor.vlm.config import ModelConfig
-from progress_monitor.vlm.messages import SLOTS, FrameStore, FrameView
-from progress_monitor.vlm.worker import WorkerBackend
 
 PATIENCE_S = 60.0
 CONFIG = ModelConfig(
@@ -214,7 +214,7 @@ NODE = """
 import sys, time
 from progress_monitor.types import BackendState, Prompt
 from progress_monitor.vlm.config import ModelConfig
-from progress_monitor.vlm.worker import WorkerBackend
+from progress_monitor.backends.worker import WorkerBackend
 import numpy as np
 backend = WorkerBackend(ModelConfig(path='none', deadline_s=1e3), engine='worker_faults:make')
 while backend.status().state is not BackendState.READY:

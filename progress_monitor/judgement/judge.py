@@ -23,6 +23,7 @@ from progress_monitor.types import (
     State,
     SuccessReport,
     Task,
+    Verdict,
 )
 
 LEAST_GAP_S = 1.0
@@ -159,7 +160,12 @@ class Judge:
                 self.rebase()
         if still_since_ns is not None and math.isfinite(self._kept):
             if self._success.active:
-                estimate = replace(estimate, progress=self._kept, remaining_steps=())
+                estimate = replace(
+                    estimate,
+                    progress=self._kept,
+                    remaining_steps=(),
+                    verdict=Verdict.DONE,
+                )
             sample = self._take(replace(estimate, progress=self._kept))
         else:
             sample = self._take(estimate)

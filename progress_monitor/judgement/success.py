@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from progress_monitor.config import RegressionConfig, SuccessConfig
 from progress_monitor.judgement.votes import Votes
-from progress_monitor.types import Estimate
+from progress_monitor.types import Estimate, Verdict
 
 
 class SuccessRule:
@@ -34,10 +34,10 @@ class SuccessRule:
         """Judge one tick and return whether the task is done."""
         done = (
             estimate.progress >= self._config.progress
-            and estimate.remaining_steps == ()
+            and estimate.verdict is Verdict.DONE
             and not estimate.success_probability < self._config.probability
         )
-        undone = bool(estimate.remaining_steps) and (
+        undone = estimate.verdict is Verdict.NOT_DONE and (
             estimate.progress <= self._config.progress - self._drop
         )
         agreed = self._votes.add(done)

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_monitor.monitor import ProgressMonitor
-from progress_monitor.offline.draw import Overlay, draw_overlay
-from progress_monitor.offline.parameter_file import read_parameters
+from progress_monitor.node_config import NodeConfig
 from progress_monitor.offline.player import CAMERA, Played, play, row, spread_of
 from progress_monitor.offline.plot import draw_progress, draw_states, label_axes
 from progress_monitor.offline.video import frame_rate, read_video, write_video
+from progress_monitor.overlay import Overlay, draw_overlay
+from progress_monitor.parameter_file import read_parameters
 from progress_monitor.parameters import ParameterError, build
-from progress_monitor.ros.node_config import NodeConfig
 from progress_monitor.types import NAN, Backend, Evidence, State
 from progress_monitor.vlm.errors import VLMError
 
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ParameterError('--task is empty; say what the robot is to do')
         if not given.video.is_file():
             raise FileNotFoundError(f'{given.video}: no such file')
-        from progress_monitor.vlm.inline import InlineBackend
+        from progress_monitor.backends.inline import InlineBackend
 
         backend = InlineBackend(config.model)
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from progress_monitor.offline.draw import STATE_COLOURS
+from progress_monitor.overlay import STATE_COLOURS
 from progress_monitor.types import State
 
 # No screen is wanted: plots go to files.

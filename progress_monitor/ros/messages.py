@@ -13,7 +13,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from progress_monitor.msg import MonitorStatus, Progress, Stall, Step, Success
-from progress_monitor.offline.draw import STATE_COLOURS, Overlay
+from progress_monitor.overlay import STATE_COLOURS, Overlay
 from progress_monitor.types import (
     NAN,
     Estimate,

@@ -24,12 +24,13 @@ from rclpy.validate_topic_name import validate_topic_name
 from std_srvs.srv import Trigger
 
 from progress_monitor.action import MonitorTask
+from progress_monitor.backends.worker import WorkerBackend
 from progress_monitor.monitor import ProgressMonitor
+from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import ParameterError, build
 from progress_monitor.ros import ros_parameters
 from progress_monitor.ros.cameras import Camera, Problem
 from progress_monitor.ros.goals import GoalServer, new_task_id
-from progress_monitor.ros.node_config import NodeConfig
 from progress_monitor.ros.outputs import Outputs
 from progress_monitor.ros.running import run
 from progress_monitor.srv import AcknowledgeRecovery, SetTask
@@ -43,7 +44,6 @@ from progress_monitor.types import (
     Task,
 )
 from progress_monitor.vlm.config import ModelConfig
-from progress_monitor.vlm.worker import WorkerBackend
 
 TICK_PERIOD_S = 0.05
 _LOOK_PERIOD_S = 0.5

@@ -14,7 +14,8 @@ from std_msgs.msg import Float32, String
 from visualization_msgs.msg import MarkerArray
 
 from progress_monitor.msg import MonitorStatus, Progress, Stall, Success
-from progress_monitor.offline.draw import Overlay, draw_overlay
+from progress_monitor.node_config import NodeConfig
+from progress_monitor.overlay import Overlay, draw_overlay
 from progress_monitor.ros.cameras import Camera
 from progress_monitor.ros.diagnostics import diagnostics
 from progress_monitor.ros.messages import (
@@ -26,7 +27,6 @@ from progress_monitor.ros.messages import (
     status_message,
     success_message,
 )
-from progress_monitor.ros.node_config import NodeConfig
 from progress_monitor.types import (
     NAN,
     Answer,

@@ -9,8 +9,8 @@ import json
 import textwrap
 from collections.abc import Iterator
 
+from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import Declaration, declarations
-from progress_monitor.ros.node_config import NodeConfig
 from progress_monitor.ros.ros_parameters import constraints
 from progress_monitor.ros.supervisor_node import SupervisorConfig
 

@@ -10,11 +10,11 @@ import json
 import sys
 from pathlib import Path
 
+from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import declarations
-from progress_monitor.ros.node_config import NodeConfig
 from progress_monitor.ros.ros_parameters import constraints
 from progress_monitor.ros.supervisor_node import SupervisorConfig
-from progress_monitor.sim.node import CellConfig
+from progress_monitor_lab.sim.node import CellConfig
 
 BEGIN = '<!-- parameters -->\n'
 END = '<!-- end of parameters -->\n'

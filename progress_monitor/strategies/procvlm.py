@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 
-from progress_monitor.types import NAN, Answer, Estimate, Evidence, Frame, Prompt
+from progress_monitor.types import NAN, Answer, Estimate, Evidence, Frame, Prompt, Verdict
 
 TEMPLATE = (
     'Given the recent observation and the task "{task}", first infer the remaining atomic actions '
@@ -62,7 +62,10 @@ class ProcVLM:
             steps == () and percent < _HARDLY_BEGUN
         )
         evidence = Evidence.CONTRADICTION if contradicts else Evidence.GOOD
-        return Estimate(stamp_ns, percent / 100.0, spread, steps, evidence, reasoning)
+        verdict = Verdict.DONE if steps == () else Verdict.NOT_DONE
+        return Estimate(
+            stamp_ns, percent / 100.0, spread, steps, evidence, reasoning, verdict=verdict
+        )
 
 
 def _remaining(text: str) -> tuple[str, ...] | None:

@@ -1,0 +1,1 @@
+"""Where requests are answered: in a worker process, in this one, or by a server."""

@@ -1,0 +1,104 @@
+"""The worker process: loads the model, answers prompts, and ends with its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from importlib import import_module
+from typing import Any
+
+from progress_monitor.backends.messages import (
+    DATAGRAM_BYTES,
+    FrameView,
+    answer_message,
+    decode,
+    encode,
+)
+from progress_monitor.types import Prompt
+from progress_monitor.vlm.config import ModelConfig
+from progress_monitor.vlm.engine import Engine
+from progress_monitor.vlm.errors import VLMError
+
+DECODING_SHARE = 0.8
+_NICENESS = 5
+_PARENT_CHECK_S = 1.0
+
+
+def main() -> None:
+    """Serve until the parent closes the channel. Called with one JSON argument."""
+    setup = json.loads(sys.argv[1])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(
+        target=_end_with_parent, args=(setup['lifeline'], setup['parent']), daemon=True
+    ).start()
+    os.nice(_NICENESS)
+    channel = socket.socket(fileno=setup['channel'])
+    frames = FrameView(setup['frames'], setup['slot_bytes'])
+    config = ModelConfig(**setup['config'])
+    try:
+        engine = _load(setup['engine'], config)
+        channel.send(encode(_ready(engine)))
+        while datagram := channel.recv(DATAGRAM_BYTES):
+            request = decode(datagram)
+            prompt = Prompt(frames.frames(request['frames']), request['text'])
+            answer = engine.answer(prompt, config.deadline_s * DECODING_SHARE)
+            channel.send(encode(answer_message(request['request'], answer, engine.memory_mb())))
+    except Exception as error:
+        _report(channel, error)
+        os._exit(1)
+    os._exit(0)
+
+
+def _load(name: str, config: ModelConfig) -> Engine:
+    module, function = name.split(':')
+    engine: Engine = getattr(import_module(module), function)(config)
+    return engine
+
+
+def _ready(engine: Engine) -> dict[str, Any]:
+    info = engine.info
+    return {
+        'kind': 'ready',
+        'model': info.model,
+        'quantization': info.quantization,
+        'device': info.device,
+        'notes': list(info.notes),
+        'memory_mb': engine.memory_mb(),
+    }
+
+
+def _report(channel: socket.socket, error: Exception) -> None:
+    if isinstance(error, (VLMError, ValueError)):
+        text = str(error)
+    elif isinstance(error, ImportError):
+        text = f'{error}; install the requirements for machine learning'
+    elif isinstance(error, MemoryError):
+        text = 'out of memory'
+    else:
+        text = f'{type(error).__name__}: {str(error)[:500]}'
+    try:
+        channel.send(encode({'kind': 'failed', 'error': text}))
+    except OSError:
+        pass
+
+
+def _end_with_parent(lifeline: int, parent: int) -> None:
+    """End this process, busy or not, once the parent is gone however it went.
+
+    The parent holds the only other end of ``lifeline``; the check of its process id covers a
+    copy of that end that was inherited by somebody else.
+    """
+    while os.getppid() == parent:
+        readable, _, _ = select.select([lifeline], [], [], _PARENT_CHECK_S)
+        if readable:
+            break
+    os._exit(1)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,1 @@
+"""The lab: the simulated cell, the demo, the benchmarks and the training. No robot needs it."""
