@@ -98,7 +98,7 @@ class Finish(enum.Enum):
 
     STOP = 'stop'
     END = 'end'
-    TOKEN_LIMIT = 'token_limit'
+    TOKEN_LIMIT = 'token_limit'  # noqa: S105
     TIME_LIMIT = 'time_limit'
 
 
@@ -231,8 +231,8 @@ class Capabilities:
     """What a loaded model can do, and what a tick costs it.
 
     Both sides of a frame are brought to multiples of ``frame_multiple`` pixels by the model room.
-    ``tick_ms`` is the measured cost of a window of five new frames with a short answer, ``frame_ms``
-    that of one more frame; NaN where not measured.
+    ``tick_ms`` is the measured cost of a window of five new frames with a short answer,
+    ``frame_ms`` that of one more frame; NaN where not measured.
     """
 
     architecture: str = ''
