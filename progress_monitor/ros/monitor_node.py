@@ -249,9 +249,8 @@ class MonitorNode(LifecycleNode):
         if session is None:
             return
         config = build(NodeConfig, values)
-        monitor = ProgressMonitor(config, session.backend, self._check_topics(config.image_topics))
-        monitor.set_task(self._task, self._now_ns())
-        self._session = _Session(config, session.backend, monitor)
+        session.monitor.apply(config, self._now_ns())
+        self._session = _Session(config, session.backend, session.monitor)
 
     def _not_active(self) -> str:
         return '' if self._cameras else 'the node is not active; configure and activate it'
@@ -384,7 +383,7 @@ def _with_model(update: MonitorUpdate) -> MonitorUpdate:
     backend = update.backend
     if backend.state is BackendState.FAILED:
         return dataclasses.replace(update, state=State.ERROR, message=backend.message)
-    if backend.state is BackendState.LOADING:
+    if backend.state in (BackendState.DOWNLOADING, BackendState.LOADING):
         message = backend.message or 'The model is being loaded.'
         return dataclasses.replace(update, state=State.LOADING, message=message)
     return update
