@@ -25,6 +25,7 @@ from progress_monitor.types import (
     View,
 )
 from progress_monitor_lab.bench.judgement_episodes import FRAME_S, Episode
+from progress_monitor_lab.bench.paced import PacedBackend
 
 START_NS = 1_000_000_000_000
 SYSTEMS = ('memory_on', 'memory_off', 'procvlm', 'last_frame')
@@ -78,9 +79,13 @@ def deliveries(episode: Episode) -> Iterator[tuple[int, int, Frame]]:
 
 def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend: Backend) -> Record:
     record = Record(episode.plan.name, system, episode.seconds)
+    if episode.answer_s > 0.0:
+        backend = PacedBackend(backend, episode.answer_s)
     monitor = ProgressMonitor(config, backend, cameras=('camera',))
     monitor.set_task(Task(episode.plan.name, episode.text), START_NS)
     for delivered_ns, _, frame in deliveries(episode):
+        if isinstance(backend, PacedBackend):
+            backend.now_ns = delivered_ns
         monitor.observe(frame)
         update = monitor.tick(delivered_ns)
         name = State(update.state).name
