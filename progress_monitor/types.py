@@ -226,13 +226,17 @@ class Capabilities:
 
     Both sides of a frame are brought to multiples of ``frame_multiple`` pixels by the model room.
     ``tick_ms`` is the measured cost of a window of five new frames with a short answer,
-    ``frame_ms`` that of one more frame; NaN where not measured.
+    ``frame_ms`` that of one more frame; NaN where not measured. ``max_pixels`` is the most pixels
+    of a frame that the model is shown, which may be fewer than configured where the deadline asks
+    for it, and ``max_tokens`` the most of a prompt and its answer together; 0 where not known.
     """
 
     architecture: str = ''
     frame_multiple: int = 32
     scores: bool = True
     raw_prompts: bool = True
+    max_pixels: int = 0
+    max_tokens: int = 0
     tick_ms: float = NAN
     frame_ms: float = NAN
 
