@@ -7,6 +7,7 @@ Progress is 0..1, and NaN where it is unknown. Enum values equal those of the RO
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -128,6 +129,14 @@ class Frame:
     camera: str
     stamp_ns: int
     image: NDArray[np.uint8]
+
+
+_uids = itertools.count(1)
+
+
+def new_uid() -> int:
+    """A number for a frame that no other frame of this process has."""
+    return next(_uids)
 
 
 @dataclass(frozen=True)

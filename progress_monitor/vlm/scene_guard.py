@@ -1,9 +1,9 @@
 """How far a picture lies from those that the checkpoint knows.
 
-The Mahalanobis distance of the vision tower's features, averaged over the picture, from those of the
-pictures that the checkpoint was trained on (Lee et al. 2018, arXiv 1807.03888, with one class). It
-costs a product of a vector and a matrix a frame, and no forward pass. A model asked about a scene
-that it has never seen may answer all the same; this does not depend on what it answers.
+The Mahalanobis distance of the vision tower's features, averaged over the picture, from those of
+the pictures that the checkpoint was trained on (Lee et al. 2018, arXiv 1807.03888, with one class).
+It costs a product of a vector and a matrix a frame, and no forward pass. A model asked about a
+scene that it has never seen may answer all the same; this does not depend on what it answers.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +22,7 @@ from progress_monitor.types import (
     State,
     Task,
     View,
+    new_uid,
 )
 from progress_monitor_lab.bench.judgement_episodes import FRAME_S, Episode
 from progress_monitor_lab.bench.paced import PacedBackend
@@ -30,7 +30,6 @@ from progress_monitor_lab.bench.paced import PacedBackend
 START_NS = 1_000_000_000_000
 SYSTEMS = ('memory_on', 'memory_off', 'procvlm', 'last_frame')
 OVER_DDS = 'over_dds'
-_uids = itertools.count(1)
 
 
 @dataclass
@@ -72,7 +71,7 @@ def deliveries(episode: Episode) -> Iterator[tuple[int, int, Frame]]:
     frames = []
     for index, (item, image) in enumerate(zip(episode.shown, episode.pictures(), strict=True)):
         stamp_ns = START_NS + round(index * FRAME_S * 1e9)
-        frame = Frame(next(_uids), 'camera', stamp_ns, image)
+        frame = Frame(new_uid(), 'camera', stamp_ns, image)
         frames.append((stamp_ns + round(item.late * 1e9), index, frame))
     return iter(sorted(frames, key=lambda delivery: delivery[:2]))
 
