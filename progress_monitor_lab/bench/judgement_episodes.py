@@ -307,7 +307,8 @@ def _slow(answer_s: float) -> Maker:
         made = (_frozen_robot if plan.seed % 2 else MAKERS['half_speed'])(
             plan, cache, allowance + 3.0 * answer_s, rng
         )
-        return replace(made, answer_s=answer_s)
+        rest = [Shown(made.shown[-1].index, 'still')] * round(5.0 * answer_s / FRAME_S)
+        return replace(made, answer_s=answer_s, shown=(*made.shown, *rest))
 
     return make
 
