@@ -35,6 +35,11 @@ class PlanMemory:
         self._config = config
         self.clear()
 
+    def configure(self, config: MemoryConfig) -> None:
+        """Go on by changed parameters; the plan is kept, cut to what it may hold."""
+        self._config = config
+        self._shrink()
+
     def clear(self) -> None:
         """Forget the plan."""
         self._entries: list[_Entry] = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from progress_monitor.config import MonitorConfig
 from progress_monitor.evidence.camera import CameraWatch
 from progress_monitor.judgement.allowance import parse_step_allowances
 from progress_monitor.judgement.judge import Judge
 from progress_monitor.memory import PlanMemory
+from progress_monitor.parameters import ParameterError
 from progress_monitor.strategies import STRATEGIES
 from progress_monitor.types import (
     NAN,
@@ -29,6 +30,7 @@ from progress_monitor.types import (
 )
 from progress_monitor.window import FrameWindow
 
+FRAMES_AT_ONCE = 64
 _MESSAGES = {
     Evidence.REFUSED: 'The model says that the task does not fit what it sees.',
     Evidence.NO_NUMBER: 'The answer of the model holds no readable progress.',
@@ -50,6 +52,21 @@ class _Asked:
     window: tuple[Frame, ...]
 
 
+def validate(config: MonitorConfig, cameras: Sequence[str]) -> None:
+    """Check what single parameters cannot say of each other; changes nothing.
+
+    :raises ParameterError: naming the parameter that cannot be used.
+    """
+    parse_step_allowances(config.stall.step_allowances)
+    fewest = config.window.min_images * max(len(cameras), 1)
+    if fewest > FRAMES_AT_ONCE:
+        raise ParameterError(
+            f'window.min_images: {config.window.min_images} with {len(cameras)} cameras makes '
+            f'windows of {fewest} frames; at most {FRAMES_AT_ONCE} can be shown: lower it'
+        )
+    FrameWindow(config.window, cameras)
+
+
 class ProgressMonitor:
     """Watches one task at a time.
 
@@ -64,7 +81,7 @@ class ProgressMonitor:
     def __init__(
         self, config: MonitorConfig, backend: Backend, cameras: Sequence[str] = ()
     ) -> None:
-        parse_step_allowances(config.stall.step_allowances)
+        validate(config, cameras)
         self._config = config
         self._backend = backend
         self._expected = tuple(cameras)
@@ -72,14 +89,49 @@ class ProgressMonitor:
         self._window = FrameWindow(config.window, cameras)
         self._memory = PlanMemory(config.memory)
         self._task: Task | None = None
+        self._judge: Judge | None = None
+        self._waiting_since_ns: int | None = None
         self._epoch = 0
         self._asked: _Asked | None = None
-        self._owed_stalls: list[StallReport] = []
-        self._owed_successes: list[SuccessReport] = []
+        self._stalls: list[StallReport] = []
+        self._successes: list[SuccessReport] = []
+        self._finish = ''
         self._live: list[str] = []
         self._last_now_ns: int | None = None
         self._noted: tuple[Evidence, str] | None = None
         self._start_watching(0)
+
+    @property
+    def current_stall(self) -> StallReport | None:
+        """The stall of the present task that goes on; None: none does."""
+        report = self._judge.stall if self._judge is not None else None
+        return report if report is not None and report.stalled else None
+
+    def apply(self, config: MonitorConfig, now_ns: int) -> None:
+        """Go on by changed parameters.
+
+        Only what depends on a parameter that changed starts anew. The plan is kept; a judge that is
+        discarded withdraws what it has said.
+
+        :raises ParameterError: if they contradict each other; nothing is changed then.
+        """
+        validate(config, self._expected)
+        old, self._config = self._config, config
+        if (old.window, old.strategy) != (config.window, config.strategy):
+            self._strategy = STRATEGIES[config.strategy]()
+            self._window = FrameWindow(config.window, self._expected)
+            self._epoch += 1
+            self._waiting_since_ns = None
+        if old.evidence != config.evidence:
+            self._watches.clear()
+            self._started_ns = now_ns
+        self._memory.configure(config.memory)
+        judged = ('signal', 'stall', 'regression', 'success', 'memory')
+        changed = any(getattr(old, group) != getattr(config, group) for group in judged)
+        if changed and self._judge is not None and self._task is not None:
+            self._judge.withdraw()
+            self._note_reports()
+            self._judge = Judge(config, self._task)
 
     def set_task(self, task: Task | None, now_ns: int) -> None:
         """Watch ``task`` from now on; None stops watching.
@@ -145,8 +197,9 @@ class ProgressMonitor:
         self._answers: deque[Evidence] = deque(maxlen=3)
         self._refused = False
         self._good_answers = 0
-        self._waiting_since_ns: int | None = None
+        self._waiting_since_ns = None
         self._ticks = 0
+        self._finish = ''
         self._shown: tuple[Frame, ...] = ()
         self._reported_stall: StallReport | None = None
         self._reported_success: SuccessReport | None = None
@@ -157,10 +210,13 @@ class ProgressMonitor:
         stall, success = self._judge.stall, self._judge.success
         if stall is not None and stall is not self._reported_stall:
             self._reported_stall = stall
-            self._owed_stalls.append(stall)
+            self._stalls.append(replace(stall, task_id=self._task_id()))
         if success is not None and success is not self._reported_success:
             self._reported_success = success
-            self._owed_successes.append(success)
+            self._successes.append(replace(success, task_id=self._task_id()))
+
+    def _task_id(self) -> str:
+        return self._task.task_id if self._task is not None else ''
 
     def _check_clock(self, now_ns: int) -> None:
         """A clock that went back starts the time line again; the plan stays."""
@@ -278,6 +334,11 @@ class ProgressMonitor:
         judge = self._judge
         if judge is not None:
             self._note_reports()
+        stalls, self._stalls = tuple(self._stalls), []
+        successes, self._successes = tuple(self._successes), []
+        newest = max(self._shown, key=lambda frame: frame.stamp_ns, default=None)
+        if arrived is not None:
+            self._finish = arrived[1].finish
         return MonitorUpdate(
             now_ns=now_ns,
             state=state,
@@ -290,8 +351,10 @@ class ProgressMonitor:
             answer=arrived[1] if arrived is not None else None,
             window=self._shown,
             plan=self._memory.steps(),
-            stall=self._owed_stalls.pop(0) if self._owed_stalls else None,
-            success=self._owed_successes.pop(0) if self._owed_successes else None,
+            stalls=stalls,
+            successes=successes,
+            camera=newest.camera if newest is not None and arrived is not None else '',
+            finish=self._finish,
             ticks=self._ticks,
             frames_received=self._window.frames_received,
             frames_skipped=self._window.frames_skipped,

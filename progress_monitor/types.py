@@ -52,6 +52,8 @@ class Evidence(enum.IntEnum):
     NO_NUMBER = 13
     CONTRADICTION = 14
     MODEL_LATE = 15
+    UNKNOWN_SCENE = 16
+    CUT_SHORT = 17
 
 
 class StallCause(enum.IntEnum):
@@ -285,6 +287,7 @@ class BackendState(enum.Enum):
     """What the model's process is doing."""
 
     STOPPED = 'stopped'
+    DOWNLOADING = 'downloading'
     LOADING = 'loading'
     READY = 'ready'
     BUSY = 'busy'
@@ -293,11 +296,20 @@ class BackendState(enum.Enum):
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """Report on the model and its process. ``message`` says what failed and what to do."""
+    """Report on the model and its process. ``message`` says what failed and what to do.
+
+    ``profile`` names the known checkpoint's settings that are in use, ``max_pixels`` is the most
+    pixels of a frame that the model is shown now (0: the parameter's), and ``tick_ms`` the cost of
+    a window as measured at load.
+    """
 
     state: BackendState
     message: str = ''
     model: str = ''
+    revision: str = ''
+    profile: str = ''
+    max_pixels: int = 0
+    tick_ms: float = NAN
     quantization: str = ''
     device: str = ''
     memory_mb: float = NAN
@@ -336,7 +348,8 @@ class Estimate:
     ``remaining_steps`` is None where the answer held no readable list; an empty tuple says that
     nothing remains. ``evidence`` is GOOD, REFUSED, NO_NUMBER or CONTRADICTION.
     ``verdict`` is what the strategy takes the answer to say of success, and
-    ``success_probability`` a second opinion where the strategy has one.
+    ``success_probability`` a second opinion where the strategy has one. ``thought`` is the chain
+    of thought to be remembered, for strategies that have one.
     """
 
     stamp_ns: int
@@ -347,6 +360,7 @@ class Estimate:
     reasoning: str
     success_probability: float = NAN
     verdict: Verdict = Verdict.UNKNOWN
+    thought: str = ''
 
 
 @dataclass(frozen=True)
@@ -374,6 +388,9 @@ class StallReport:
     step: str
     hint: RecoveryHint
     explanation: str
+    task_id: str = ''
+    noise: float = NAN
+    confidence: float = NAN
 
 
 @dataclass(frozen=True)
@@ -385,14 +402,20 @@ class SuccessReport:
     stamp_ns: int
     progress: float
     confidence: float
+    task_id: str = ''
+    noise: float = NAN
 
 
 @dataclass(frozen=True)
 class MonitorUpdate:
     """What one call of ``ProgressMonitor.tick`` found.
 
-    ``estimate`` and ``answer`` are set when an answer arrived in this call; ``stall`` and
-    ``success`` when they changed in it.
+    ``estimate``, ``answer`` and ``camera`` (that of the newest frame which the estimate speaks of)
+    are set when an answer arrived in this call; ``stalls`` and ``successes`` hold what changed
+    since the last one, in order. ``finish`` is how the last generated answer ended, ``noise`` the
+    standard deviation of progress as the judge has learned it, and ``confidence`` how sure the
+    judge is of the state; NaN where not known. ``prompt_hash`` and ``model_revision`` name what
+    the numbers came from; empty where not known.
     """
 
     now_ns: int
@@ -402,12 +425,19 @@ class MonitorUpdate:
     task: Task | None
     progress: float = NAN
     rate: float = NAN
+    noise: float = NAN
+    confidence: float = NAN
     estimate: Estimate | None = None
-    answer: Answer | None = None
+    answer: Answer | Generated | Scored | None = None
+    camera: str = ''
+    finish: str = ''
     window: tuple[Frame, ...] = ()
     plan: tuple[PlanStep, ...] = ()
-    stall: StallReport | None = None
-    success: SuccessReport | None = None
+    thought: str = ''
+    prompt_hash: str = ''
+    model_revision: str = ''
+    stalls: tuple[StallReport, ...] = ()
+    successes: tuple[SuccessReport, ...] = ()
     ticks: int = 0
     frames_received: int = 0
     frames_skipped: int = 0

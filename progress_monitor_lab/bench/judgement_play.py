@@ -79,8 +79,7 @@ def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend:
             value = update.progress if update.estimate.evidence is Evidence.GOOD else math.nan
             _note_tick(record, update.estimate, value)
         now = seconds(delivered_ns)
-        if update.stall is not None:
-            report = update.stall
+        for report in update.stalls:
             record.calls.append(
                 {
                     'at': now,
@@ -90,8 +89,8 @@ def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend:
                     'step': report.step,
                 }
             )
-        if update.success is not None:
-            record.successes.append({'at': now, 'succeeded': update.success.succeeded})
+        for success in update.successes:
+            record.successes.append({'at': now, 'succeeded': success.succeeded})
     return record
 
 
