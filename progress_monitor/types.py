@@ -139,14 +139,6 @@ class Task:
     allowance_s: float = 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class Prompt:
-    """One question to the model: the images first, oldest first, then the text."""
-
-    frames: tuple[Frame, ...]
-    text: str
-
-
 @dataclass(frozen=True)
 class Generate:
     """A text is wanted, decoded greedily up to and with one of ``stop``, or the end of the text.
@@ -266,23 +258,6 @@ class Recollection:
     thought: str = ''
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The model's answer to one prompt, greedily decoded.
-
-    ``number`` and ``number_std`` are the expected value and the standard deviation of the number
-    in the progress tag, in the tag's own unit (percent), from the distribution over digit tokens.
-    ``finish`` is ``'tag'``, ``'end'``, ``'token_limit'`` or ``'time_limit'``.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    finish: str
-    stats: DecodeStats
-    number: float = NAN
-    number_std: float = NAN
-
-
 class BackendState(enum.Enum):
     """What the model's process is doing."""
 
@@ -298,9 +273,8 @@ class BackendState(enum.Enum):
 class BackendStatus:
     """Report on the model and its process. ``message`` says what failed and what to do.
 
-    ``profile`` names the known checkpoint's settings that are in use, ``max_pixels`` is the most
-    pixels of a frame that the model is shown now (0: the parameter's), and ``tick_ms`` the cost of
-    a window as measured at load.
+    ``profile`` names the known checkpoint's settings that are in use, and ``max_pixels`` is the
+    most pixels of a frame that the model is shown now (0: the parameter's).
     """
 
     state: BackendState
@@ -309,7 +283,6 @@ class BackendStatus:
     revision: str = ''
     profile: str = ''
     max_pixels: int = 0
-    tick_ms: float = NAN
     quantization: str = ''
     device: str = ''
     memory_mb: float = NAN
@@ -318,25 +291,32 @@ class BackendStatus:
 
 @dataclass(frozen=True)
 class Completion:
-    """Outcome of one submitted prompt: an answer, or a failure named in ``error``."""
+    """Outcome of the request of that id: an answer, or a failure and what it was, in a sentence."""
 
-    answer: Answer | None
-    error: str = ''
-    late: bool = False
+    request_id: int
+    answer: Generated | Scored | None
+    failure: Failure | None = None
+    message: str = ''
 
 
 class Backend(Protocol):
-    """Where prompts are answered: in a worker process, or in this one for offline tools.
+    """Where requests are answered: a worker process, this one (offline tools), or a server.
 
-    ``submit`` never blocks on the model in a worker; it raises ``RuntimeError`` unless READY.
-    ``poll`` returns each completion once. After a failure the backend restarts by itself.
+    ``submit`` never blocks on the model in a worker. Every request that was submitted completes
+    once, unless it is cancelled; one that cannot be answered completes with a failure. ``submit``
+    raises ``RuntimeError`` while the model is not ready. After a failure of its own the backend
+    starts again by itself. ``capabilities`` is None until the model is ready for the first time.
     """
+
+    def capabilities(self) -> Capabilities | None: ...
 
     def status(self) -> BackendStatus: ...
 
-    def submit(self, prompt: Prompt) -> None: ...
+    def submit(self, request: Request) -> None: ...
 
     def poll(self) -> Completion | None: ...
+
+    def cancel(self, request_id: int) -> None: ...
 
     def close(self) -> None: ...
 
@@ -428,7 +408,7 @@ class MonitorUpdate:
     noise: float = NAN
     confidence: float = NAN
     estimate: Estimate | None = None
-    answer: Answer | Generated | Scored | None = None
+    answer: Generated | Scored | None = None
     camera: str = ''
     finish: str = ''
     window: tuple[Frame, ...] = ()

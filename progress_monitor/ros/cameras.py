@@ -21,9 +21,9 @@ from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
+from progress_monitor.resize import shrink
 from progress_monitor.ros.images import ImageError, to_rgb
 from progress_monitor.types import Evidence, Frame
-from progress_monitor.window import resize_for_model
 
 # A queue would hand over old frames: only the newest is of use.
 CAMERA_QOS = QoSProfile(
@@ -133,7 +133,7 @@ class Camera:
             if stamp_ns == 0:
                 self._refuse(Evidence.STAMP_JUMP, 'header.stamp is 0; the driver must set it')
                 return
-            image = resize_for_model(to_rgb(message), self._max_pixels)
+            image = shrink(to_rgb(message), self._max_pixels)
         except ImageError as error:
             self._refuse(Evidence.UNREADABLE, str(error))
             return

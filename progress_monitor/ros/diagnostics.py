@@ -37,11 +37,16 @@ def diagnostics(
     stats: DecodeStats | None,
     cameras: Collection[Camera],
     deadline_s: float,
+    tick_ms: float,
 ) -> DiagnosticArray:
-    """The four tasks of ``node`` as one message; ``stats`` are those of the last answer."""
+    """The four tasks of ``node`` as one message.
+
+    :param stats: of the last answer.
+    :param tick_ms: cost of a window, as measured when the model was loaded; NaN: unknown.
+    """
     status = [
         _camera(update, cameras),
-        _inference(update, stats, deadline_s),
+        _inference(update, stats, deadline_s, tick_ms),
         _model(update.backend),
         _memory(update.backend),
     ]
@@ -76,7 +81,7 @@ def _camera(update: MonitorUpdate, cameras: Collection[Camera]) -> DiagnosticSta
 
 
 def _inference(
-    update: MonitorUpdate, stats: DecodeStats | None, deadline_s: float
+    update: MonitorUpdate, stats: DecodeStats | None, deadline_s: float, tick_ms: float
 ) -> DiagnosticStatus:
     late = update.evidence is Evidence.MODEL_LATE
     level = WARN if late else OK
@@ -89,7 +94,7 @@ def _inference(
         message,
         last_ms=stats.total_ms if stats else math.nan,
         deadline_ms=deadline_s * 1e3,
-        measured_at_load_ms=update.backend.tick_ms,
+        measured_at_load_ms=tick_ms,
         finish=update.finish,
         ticks=update.ticks,
         frames_received=update.frames_received,

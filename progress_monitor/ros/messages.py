@@ -123,9 +123,14 @@ def success_message(report: SuccessReport, frame_id: str) -> Success:
 
 
 def status_message(
-    update: MonitorUpdate, config: NodeConfig | None, inference_ms: float
+    update: MonitorUpdate, config: NodeConfig | None, inference_ms: float, tick_ms: float
 ) -> MonitorStatus:
-    """What the monitor is doing. ``config`` is None while unconfigured."""
+    """What the monitor is doing.
+
+    :param config: None while unconfigured.
+    :param inference_ms: of the last tick.
+    :param tick_ms: of a window, as measured when the model was loaded.
+    """
     task, backend = update.task, update.backend
     model, strategy, max_pixels = '', '', 0
     if config is not None:
@@ -153,7 +158,7 @@ def status_message(
         frames_received=update.frames_received,
         frames_skipped=max(update.frames_skipped, 0),
         inference_ms=inference_ms,
-        tick_ms=backend.tick_ms,
+        tick_ms=tick_ms,
         model_memory_mb=backend.memory_mb,
         model_restarts=backend.restarts,
     )

@@ -96,12 +96,14 @@ class Outputs:
         config: NodeConfig | None,
         cameras: CameraGroup | None,
         stall: StallReport | None,
+        tick_ms: float,
     ) -> None:
         """Publish what is due after ``update``.
 
         :param config: None while unconfigured.
         :param cameras: None while not active.
         :param stall: the stall that goes on now; None: none does.
+        :param tick_ms: cost of a window, as measured when the model was loaded; NaN: unknown.
         """
         self._publish_judgement(update, cameras)
         now = time.monotonic()
@@ -109,7 +111,7 @@ class Outputs:
         said = (update.state, update.evidence, task_id, update.backend.state)
         if said != self._said or now >= self._status_due:
             self._said, self._status_due = said, now + _STATUS_PERIOD_S
-            self._status.publish(status_message(update, config, self._inference_ms()))
+            self._status.publish(status_message(update, config, self._inference_ms(), tick_ms))
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + _DIAGNOSTICS_PERIOD_S
             deadline = config.model.deadline_s if config else NAN
@@ -120,6 +122,7 @@ class Outputs:
                     self._stats,
                     list(cameras) if cameras is not None else (),
                     deadline,
+                    tick_ms,
                 )
             )
         if cameras is not None and config is not None and now >= self._overlay_due:
