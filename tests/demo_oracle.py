@@ -36,7 +36,9 @@ class OracleBackend(SynchronousBackend):
         return generated(self._answer(), percent=self._percent())
 
     def _percent(self) -> float | None:
-        return None if self._last is None else self._last.progress * 100
+        if self._last is None:
+            return None
+        return 100.0 if self.mode == 'eager' else self._last.progress * 100
 
     def _answer(self) -> str:
         truth = self._last
