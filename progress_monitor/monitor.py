@@ -53,6 +53,20 @@ def validate(config: MonitorConfig, cameras: Sequence[str]) -> None:
     make_strategy(config)
 
 
+def check_task(task: Task) -> None:
+    """Check whether ``task`` can be watched.
+
+    :raises ValueError: if it has no text, or one that is too long.
+    """
+    if not task.text.strip():
+        raise ValueError('task: the text is empty; say what the robot is to do')
+    if len(task.text) > TASK_CHARACTERS:
+        raise ValueError(
+            f'task: the text has {len(task.text)} characters; at most {TASK_CHARACTERS} '
+            'can be asked about'
+        )
+
+
 class ProgressMonitor:
     """Watches one task at a time.
 
@@ -104,13 +118,8 @@ class ProgressMonitor:
 
         :raises ValueError: if the task has no text, or one that is too long.
         """
-        if task is not None and not task.text.strip():
-            raise ValueError('task: the text is empty; say what the robot is to do')
-        if task is not None and len(task.text) > TASK_CHARACTERS:
-            raise ValueError(
-                f'task: the text has {len(task.text)} characters; at most {TASK_CHARACTERS} '
-                'can be asked about'
-            )
+        if task is not None:
+            check_task(task)
         self._withdraw('The task is no longer watched.')
         self._watched = WatchedTask(self._config, task) if task is not None else None
         self._history.clear()

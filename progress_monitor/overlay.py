@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -17,9 +18,13 @@ from PIL import Image, ImageDraw, ImageFont
 from progress_monitor.types import NAN, PlanStep, State, StepStatus
 
 Colour = tuple[int, int, int]
+_Font: TypeAlias = 'ImageFont.FreeTypeFont | ImageFont.ImageFont'
 
 HEIGHT = 480
 PANEL_WIDTH = 420
+# What is cut is never measured: drawing takes the same time whatever the text.
+LINE_CHARACTERS = 160
+_WIDEST = 4 * HEIGHT
 _MARGIN = 20
 
 _BACKGROUND: Colour = (22, 25, 31)
@@ -69,12 +74,13 @@ class Overlay:
 def draw_overlay(image: NDArray[np.uint8], overlay: Overlay) -> NDArray[np.uint8]:
     """Return the picture with a panel to its right, ``HEIGHT`` pixels high.
 
-    :param image: (height, width, 3) uint8 RGB, of any size.
+    :param image: (height, width, 3) uint8 RGB, of any size. A panorama wider than four times its
+        height is squeezed to that.
     :returns: (HEIGHT, width of the scaled picture + PANEL_WIDTH, 3) uint8 RGB; the width is even,
         as video encoders want it.
     """
     height, width = image.shape[:2]
-    scaled_width = max(2, round(width * HEIGHT / height / 2) * 2)
+    scaled_width = min(max(2, round(width * HEIGHT / height / 2) * 2), _WIDEST)
     shrink = height > HEIGHT
     scaled = cv2.resize(
         image,
@@ -111,8 +117,9 @@ class _Panel:
         self._plan(overlay.plan, reserve=64 if overlay.reasoning else 0)
         if overlay.reasoning:
             self._top += 4
-            self._text(' '.join(overlay.reasoning.split()), 13, _DIM, lines=8)
-        self._pen.text((self._left, HEIGHT - 28), overlay.footer, font=_font(13), fill=_GREY)
+            self._text(overlay.reasoning, 13, _DIM, lines=8)
+        footer = _fit(self._pen, overlay.footer, _font(13), self._right - self._left)
+        self._pen.text((self._left, HEIGHT - 28), footer, font=_font(13), fill=_GREY)
 
     def _state_line(self, overlay: Overlay, colour: Colour) -> None:
         self._pen.text((self._left, self._top), overlay.state.name, font=_font(26), fill=colour)
@@ -154,8 +161,7 @@ class _Panel:
     def _step(self, step: PlanStep) -> None:
         self._mark(step.status, self._left + 8, self._top + 10)
         colour = _DIM if step.status in (StepStatus.DONE, StepStatus.PENDING) else _TEXT
-        text = ' '.join(step.text.split())
-        line = _fit(self._pen, text, _font(15), self._right - self._left - 28)
+        line = _fit(self._pen, step.text, _font(15), self._right - self._left - 28)
         self._pen.text((self._left + 28, self._top), line, font=_font(15), fill=colour)
         self._top += 24
 
@@ -182,44 +188,58 @@ class _Panel:
         if room <= 0:
             return
         width = self._right - self._left
-        wrapped = _wrap(self._pen, text, font, width)
-        if len(wrapped) > room:
-            rest = ' '.join(wrapped[room - 1 :])
-            wrapped = [*wrapped[: room - 1], _fit(self._pen, rest, font, width)]
-        for line in wrapped:
+        for line in _wrap(self._pen, text, font, width, room):
             self._pen.text((self._left, self._top), line, font=font, fill=colour)
             self._top += line_height
 
 
 @functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int) -> _Font:
     return ImageFont.load_default(size)
 
 
-def _fit(
-    pen: ImageDraw.ImageDraw,
-    text: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    width: int,
-) -> str:
-    if pen.textlength(text, font=font) <= width:
-        return text
-    while text and pen.textlength(text + '…', font=font) > width:
-        text = text[:-1]
-    return text.rstrip() + '…'
+def _clean(text: str, limit: int) -> str:
+    """At most ``limit`` characters, on one line and without any that cannot be drawn."""
+    cut = text.lstrip()[:limit]
+    kept = ''.join(character if character.isprintable() else ' ' for character in cut)
+    return ' '.join(kept.split())
 
 
-def _wrap(
-    pen: ImageDraw.ImageDraw,
-    text: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    width: int,
-) -> list[str]:
-    lines: list[str] = []
-    for word in text.split():
-        longer = f'{lines[-1]} {word}' if lines else word
-        if lines and pen.textlength(longer, font=font) <= width:
-            lines[-1] = longer
+def _fit(pen: ImageDraw.ImageDraw, text: str, font: _Font, width: int) -> str:
+    """The text on one line of ``width`` pixels, with an ellipsis where it is cut."""
+    cleaned = _clean(text, LINE_CHARACTERS)
+    whole = len(text) <= LINE_CHARACTERS
+    if whole and pen.textlength(cleaned, font=font) <= width:
+        return cleaned
+    return cleaned[: _fitting(pen, cleaned, font, width, '…')].rstrip() + '…'
+
+
+def _fitting(pen: ImageDraw.ImageDraw, text: str, font: _Font, width: int, ending: str = '') -> int:
+    """How many of the first characters fit in ``width`` pixels, found by bisection; at least 1."""
+    low, high = 1, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if pen.textlength(text[:middle] + ending, font=font) <= width:
+            low = middle
         else:
-            lines.append(_fit(pen, word, font, width))
-    return lines
+            high = middle - 1
+    return low
+
+
+def _wrap(pen: ImageDraw.ImageDraw, text: str, font: _Font, width: int, lines: int) -> list[str]:
+    """The text on at most ``lines`` lines, broken at spaces where there are any."""
+    rest = _clean(text, lines * LINE_CHARACTERS)
+    cut = len(text) > lines * LINE_CHARACTERS
+    wrapped: list[str] = []
+    while rest and len(wrapped) < lines - 1:
+        line = rest[:LINE_CHARACTERS]
+        end = _fitting(pen, line, font, width)
+        if end < len(rest):
+            # A word that is longer than a line is broken, as it must be somewhere.
+            end = rest.rfind(' ', 1, end + 1) if ' ' in rest[1 : end + 1] else end
+        wrapped.append(rest[:end])
+        rest = rest[end:].lstrip()
+    if rest:
+        last = rest + ' ' * LINE_CHARACTERS if cut else rest
+        wrapped.append(_fit(pen, last, font, width))
+    return wrapped

@@ -284,12 +284,18 @@ class BackendState(enum.Enum):
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """Report on the model and its process. ``message`` says what failed and what to do."""
+    """Report on the model and its process. ``message`` says what failed and what to do.
+
+    ``profile`` names the known checkpoint's settings that are in use, and ``max_pixels`` is the
+    most pixels of a frame that the model is shown now (0: the parameter's).
+    """
 
     state: BackendState
     message: str = ''
     model: str = ''
     revision: str = ''
+    profile: str = ''
+    max_pixels: int = 0
     quantization: str = ''
     device: str = ''
     memory_mb: float = NAN
@@ -401,7 +407,8 @@ class MonitorUpdate:
     are set when an answer arrived in this call; ``stalls`` and ``successes`` hold what changed
     since the last one, in order. ``finish`` is how the last generated answer ended, ``noise`` the
     standard deviation of progress as the judge has learned it, and ``confidence`` how sure the
-    judge is of the state; NaN where not known.
+    judge is of the state; NaN where not known. ``prompt_hash`` and ``model_revision`` name what
+    the numbers came from; empty where not known.
     """
 
     now_ns: int
@@ -420,6 +427,8 @@ class MonitorUpdate:
     window: tuple[Frame, ...] = ()
     plan: tuple[PlanStep, ...] = ()
     thought: str = ''
+    prompt_hash: str = ''
+    model_revision: str = ''
     stalls: tuple[StallReport, ...] = ()
     successes: tuple[SuccessReport, ...] = ()
     ticks: int = 0

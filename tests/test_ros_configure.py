@@ -20,6 +20,8 @@ from ros_helpers import (
     monitor_command,
     running,
 )
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
 
 from progress_monitor.msg import MonitorStatus
 from progress_monitor.srv import SetTask
@@ -57,6 +59,64 @@ def test_each_bad_parameter_refuses_configure_by_name(tmp_path: Path) -> None:
     assert 'Traceback' not in output
     for _, _, reason in bad.values():
         assert reason in output
+
+
+def test_more_images_than_can_be_shown_at_once_are_refused(tmp_path: Path) -> None:
+    topics = [f'/camera_{number}/image' for number in range(3)]
+    command = monitor_command(image_topics=topics, window__min_images=64, window__max_images=64)
+    with running(tmp_path, fresh_domain(), command) as (probe, processes):
+        status = probe.wait_state(MonitorStatus.STATE_ERROR)
+        assert 'window.min_images: 64 with 3 cameras' in status.message
+        assert probe.set_parameter('window.min_images', 5).successful
+        assert probe.transition(Transition.TRANSITION_CONFIGURE)
+        refused = probe.set_parameter('window.min_images', 64)
+        assert not refused.successful
+        assert 'window.min_images: 64 with 3 cameras' in refused.reason
+        assert probe.transition(Transition.TRANSITION_ACTIVATE)
+        assert processes[0].child.poll() is None
+
+
+def test_a_task_at_start_that_is_too_long_refuses_configure(tmp_path: Path) -> None:
+    command = monitor_command(task='Lift ' * 2000, model__path='\x1b[31mred')
+    with running(tmp_path, fresh_domain(), command) as (probe, processes):
+        status = probe.wait_state(MonitorStatus.STATE_ERROR)
+        assert 'not configured: task: the text has 9999 characters' in status.message
+        assert '\x1b[31mred' not in processes[0].output()
+
+
+def test_a_clock_that_stands_at_0_is_told_from_one_that_nobody_publishes(tmp_path: Path) -> None:
+    command = monitor_command(use_sim_time=True, task='Lift the block.')
+    with running(tmp_path, fresh_domain(), command) as (probe, _):
+        probe.show = 0.2
+        probe.wait(
+            lambda: probe.status and 'nobody publishes /clock' in probe.status[-1].message,
+            what='the missing clock',
+        )
+        clock = probe.node.create_publisher(Clock, '/clock', 10)
+
+        def said(text: str) -> bool:
+            clock.publish(Clock())
+            return text in probe.status[-1].message
+
+        probe.wait(lambda: said('paused at 0'), what='the clock that stands')
+        assert probe.status[-1].state == MonitorStatus.STATE_STALE
+        assert probe.status[-1].evidence == MonitorStatus.EVIDENCE_NO_FRAMES
+
+
+def test_what_is_judged_carries_the_frame_of_the_camera_that_saw_it(tmp_path: Path) -> None:
+    """The first camera is dead: progress, stall and picture speak of the second one's frames."""
+    command = monitor_command(
+        image_topics=['/dead/image', '/cell/image'], task='Lift the block.', stall__allowance=0.5
+    )
+    with running(tmp_path, fresh_domain(), command) as (probe, _):
+        images: list[Image] = []
+        probe.node.create_subscription(Image, f'{MONITOR}/overlay/image', images.append, 1)
+        probe.show = 0.2
+        stall = probe.wait(lambda: probe.stalls and probe.stalls[-1], what='a stall')
+        probe.wait(lambda: images, what='a picture')
+        assert probe.progress[-1].header.frame_id == 'camera'
+        assert stall.header.frame_id == 'camera'
+        assert images[-1].header.frame_id == 'camera'
 
 
 @pytest.fixture(scope='module')

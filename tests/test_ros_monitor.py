@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,13 +12,17 @@ pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
+from rclpy.action import ActionClient
 from ros_helpers import (
     LATCHED,
     MONITOR,
     QUICK,
     Probe,
+    Process,
     fresh_domain,
+    image_message,
     monitor_command,
+    picture,
     running,
 )
 from sensor_msgs.msg import Image
@@ -23,21 +30,29 @@ from std_msgs.msg import Float32, String
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
+from progress_monitor.action import MonitorTask
 from progress_monitor.msg import MonitorStatus, Stall, Step
+from progress_monitor.ros.messages import to_ns
 from progress_monitor.srv import AcknowledgeRecovery, SetTask
 
 DOMAIN = fresh_domain()
 
 
 @pytest.fixture(scope='module')
-def node(tmp_path_factory: pytest.TempPathFactory) -> Probe:
-    with running(tmp_path_factory.mktemp('node'), DOMAIN, monitor_command()) as (started, _):
-        yield started
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Probe, Process]]:
+    with running(tmp_path_factory.mktemp('node'), DOMAIN, monitor_command()) as (probe, processes):
+        yield probe, processes[0]
 
 
 @pytest.fixture
-def probe(node: Probe) -> Probe:
+def process(started: tuple[Probe, Process]) -> Process:
+    return started[1]
+
+
+@pytest.fixture
+def probe(started: tuple[Probe, Process]) -> Probe:
     """The running node with nothing heard yet and no task."""
+    node = started[0]
     node.show = 0.2
     set_task(node, '')
     node.wait_state(MonitorStatus.STATE_IDLE)
@@ -214,6 +229,100 @@ def test_an_allowance_may_be_changed_on_the_run(probe: Probe) -> None:
         assert not probe.stalls
     finally:
         probe.set_parameter('stall.allowance', QUICK['stall.allowance'])
+
+
+def test_a_changed_parameter_takes_the_stall_back_and_keeps_the_plan(probe: Probe) -> None:
+    """A goal that stops on a stall must not be ended by one that nobody upholds any more."""
+    task_id = set_task(probe, 'Lift the block.')
+    held = stall(probe)
+    plan = [step.text for step in probe.progress[-1].plan]
+    assert plan
+    assert probe.set_parameter('stall.allowance', 600.0).successful
+    try:
+        probe.wait(lambda: not probe.stalls[-1].stalled, what='the release')
+        assert (probe.stalls[-1].event_id, probe.stalls[-1].task_id) == (held.event_id, task_id)
+        probe.progress.clear()
+        probe.wait(lambda: probe.progress, what='a tick')
+        assert [step.text for step in probe.progress[0].plan] == plan
+        request = AcknowledgeRecovery.Request(event_id=held.event_id)
+        answer = probe.call(AcknowledgeRecovery, f'{MONITOR}/acknowledge_recovery', request)
+        assert 'not the present stall' in answer.message
+    finally:
+        probe.set_parameter('stall.allowance', QUICK['stall.allowance'])
+    assert probe.stalls[-1].stalled is False
+
+
+def test_a_cosmetic_or_refused_parameter_changes_nothing_of_a_stall(probe: Probe) -> None:
+    set_task(probe, 'Lift the block.')
+    stall(probe)
+    ticks = probe.status[-1].ticks
+    assert probe.set_parameter('marker_frame', 'base_link').successful
+    assert not probe.set_parameter('stall.step_allowances', ['Lift']).successful
+    assert not probe.set_parameter('window.max_images', 3).successful
+    probe.wait(lambda: probe.status[-1].ticks > ticks + 5, what='more ticks')
+    assert [message.stalled for message in probe.stalls] == [True]
+    assert probe.set_parameter('marker_frame', '').successful
+
+
+@pytest.mark.parametrize('text', ['Lift ' * 2000, '取' * 100_000], ids=['ascii', 'wide'])
+def test_a_task_that_no_model_could_be_asked_about_is_refused(probe: Probe, text: str) -> None:
+    kept = set_task(probe, 'Lift the block.')
+    request = SetTask.Request(task=text)
+    answer = probe.call(SetTask, f'{MONITOR}/set_task', request)
+    assert not answer.success
+    assert 'characters; at most' in answer.message
+    client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
+    probe.wait(client.server_is_ready, what='the action')
+    sent = client.send_goal_async(MonitorTask.Goal(task=text))
+    probe.wait(sent.done, what='acceptance')
+    result = sent.result().get_result_async()
+    probe.wait(result.done, what='the result')
+    assert result.result().result.error_code == MonitorTask.Result.INVALID_GOAL
+    probe.wait(lambda: probe.status[-1].task_id == kept, what='the task that was kept')
+    probe.progress.clear()
+    probe.wait(lambda: probe.progress, what='a tick of the same task')
+    assert probe.progress[0].task_id == kept
+
+
+def test_escape_sequences_of_a_task_do_not_reach_the_log(probe: Probe, process: Process) -> None:
+    set_task(probe, 'Lift \x1b]0;owned\x07\x1b[2J\r\nthe block.')
+    probe.wait(lambda: 'owned' in process.output(), what='the line in the log')
+    line = next(line for line in process.output().splitlines() if 'owned' in line)
+    assert 'the block.' in line
+    assert line.isprintable()
+
+
+def test_status_and_progress_say_what_the_numbers_came_from(probe: Probe) -> None:
+    set_task(probe, 'Lift the block.')
+    probe.wait(lambda: probe.progress and probe.status[-1].finish, what='a tick in the status')
+    status, message = probe.status[-1], probe.progress[-1]
+    assert (status.finish, message.finish) == ('stop', 'stop')
+    assert status.strategy == 'procvlm'
+    assert status.max_pixels == QUICK['model.max_pixels']
+    assert np.isnan(status.tick_ms)
+    assert np.isnan(message.success_probability)
+
+
+def test_the_annotated_picture_carries_the_stamp_of_what_it_shows(probe: Probe) -> None:
+    """Whatever the task's text; and calls are answered while it is drawn."""
+    images: list[Image] = []
+    listener = probe.node.create_subscription(Image, f'{MONITOR}/overlay/image', images.append, 1)
+    sent: list[int] = []
+
+    def stamped(stamp: Any) -> Image:
+        stamp.nanosec = stamp.nanosec // 1000 * 1000 + 7
+        sent.append(to_ns(stamp))
+        return image_message(picture(0.2, seed=len(sent)), stamp)
+
+    probe.next_message = stamped
+    try:
+        set_task(probe, 'x' * 3900)
+        probe.wait(lambda: len(images) > 5, what='annotated pictures')
+    finally:
+        probe.next_message = None
+        probe.node.destroy_subscription(listener)
+    assert {to_ns(image.header.stamp) for image in images} <= set(sent)
+    assert {image.header.frame_id for image in images} == {'camera'}
 
 
 def test_overlay_and_markers_show_state_and_picture(probe: Probe) -> None:

@@ -13,6 +13,12 @@ from typing import Any
 import progress_monitor
 from progress_monitor.backends.messages import DATAGRAM_BYTES, decode, encode
 
+# Before Python 3.11, where PYTHONSAFEPATH is not known, the current folder is taken out by hand.
+_MAIN = (
+    'import sys; sys.path[:] = filter(None, sys.path); '
+    'from progress_monitor.backends.worker_main import main; main()'
+)
+
 
 class WorkerProcess:
     """One started worker. It ends when this process does, however that ends.
@@ -49,10 +55,13 @@ class WorkerProcess:
         }
         try:
             self._process = subprocess.Popen(
-                [sys.executable, '-m', 'progress_monitor.backends.worker_main', json.dumps(whole)],
+                [sys.executable, '-c', _MAIN, json.dumps(whole)],
                 pass_fds=(theirs.fileno(), lifeline_read, frames),
                 env=environment,
                 stdin=subprocess.DEVNULL,
+                # A Ctrl-C in the node's terminal is the node's: it ends the worker itself, while
+                # one that is still importing would write a traceback.
+                start_new_session=True,
             )
         except OSError:
             ours.close()

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from progress_monitor.printable import printable
 from progress_monitor.ros.cameras import Camera
 from progress_monitor.ros.messages import header
 from progress_monitor.types import (
     BackendState,
     BackendStatus,
+    DecodeStats,
     Evidence,
-    Generated,
     MonitorUpdate,
-    Scored,
 )
 
 OK = DiagnosticStatus.OK
@@ -34,14 +34,19 @@ _INPUT = range(Evidence.NO_PUBLISHER, Evidence.UNREADABLE + 1)
 def diagnostics(
     node: str,
     update: MonitorUpdate,
-    answer: Generated | Scored | None,
-    cameras: Sequence[Camera],
+    stats: DecodeStats | None,
+    cameras: Collection[Camera],
     deadline_s: float,
+    tick_ms: float,
 ) -> DiagnosticArray:
-    """The four tasks of ``node`` as one message; ``answer`` is the last one."""
+    """The four tasks of ``node`` as one message.
+
+    :param stats: of the last answer.
+    :param tick_ms: cost of a window, as measured when the model was loaded; NaN: unknown.
+    """
     status = [
         _camera(update, cameras),
-        _inference(update, answer, deadline_s),
+        _inference(update, stats, deadline_s, tick_ms),
         _model(update.backend),
         _memory(update.backend),
     ]
@@ -54,10 +59,10 @@ def diagnostics(
 def task(name: str, level: bytes, message: str, **values: object) -> DiagnosticStatus:
     """One diagnostic task."""
     pairs = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
-    return DiagnosticStatus(name=name, level=level, message=message, values=pairs)
+    return DiagnosticStatus(name=name, level=level, message=printable(message), values=pairs)
 
 
-def _camera(update: MonitorUpdate, cameras: Sequence[Camera]) -> DiagnosticStatus:
+def _camera(update: MonitorUpdate, cameras: Collection[Camera]) -> DiagnosticStatus:
     if not cameras:
         return task('camera', STALE, 'not active')
     ages = {
@@ -76,20 +81,21 @@ def _camera(update: MonitorUpdate, cameras: Sequence[Camera]) -> DiagnosticStatu
 
 
 def _inference(
-    update: MonitorUpdate, answer: Generated | Scored | None, deadline_s: float
+    update: MonitorUpdate, stats: DecodeStats | None, deadline_s: float, tick_ms: float
 ) -> DiagnosticStatus:
     late = update.evidence is Evidence.MODEL_LATE
     level = WARN if late else OK
     message = update.message if late else 'in time'
-    if answer is None:
+    if stats is None:
         level, message = STALE, 'no tick yet'
-    stats = answer.stats if answer else None
     return task(
         'inference',
         level,
         message,
         last_ms=stats.total_ms if stats else math.nan,
         deadline_ms=deadline_s * 1e3,
+        measured_at_load_ms=tick_ms,
+        finish=update.finish,
         ticks=update.ticks,
         frames_received=update.frames_received,
         frames_skipped=update.frames_skipped,
@@ -112,6 +118,8 @@ def _model(backend: BackendStatus) -> DiagnosticStatus:
         level,
         backend.message or backend.state.value,
         model=backend.model,
+        revision=backend.revision,
+        profile=backend.profile,
         quantization=backend.quantization,
         device=backend.device,
         restarts=backend.restarts,

@@ -13,6 +13,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 
 from progress_monitor.action import MonitorTask
+from progress_monitor.monitor import check_task
 from progress_monitor.ros.messages import step_in_progress
 from progress_monitor.types import NAN, MonitorUpdate, StallReport, State, Task
 
@@ -176,6 +177,10 @@ def new_task_id() -> str:
 def _invalid(request: Any) -> str:
     if not request.task.strip():
         return 'task: the goal names no task; say in words what is to be done'
+    try:
+        check_task(Task(request.task_id, request.task.strip()))
+    except ValueError as error:
+        return str(error)
     for name in ('stall_allowance_s', 'timeout_s'):
         value = getattr(request, name)
         if not math.isfinite(value) or value < 0:

@@ -13,13 +13,16 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from progress_monitor.msg import MonitorStatus, Progress, Stall, Step, Success
+from progress_monitor.node_config import NodeConfig
 from progress_monitor.overlay import STATE_COLOURS, Overlay
+from progress_monitor.printable import printable
 from progress_monitor.types import (
     NAN,
     Estimate,
     Evidence,
     MonitorUpdate,
     PlanStep,
+    Scored,
     StallReport,
     State,
     StepStatus,
@@ -27,6 +30,7 @@ from progress_monitor.types import (
 )
 
 _BAR_LENGTH = 0.5
+_UINT32 = 2**32 - 1
 
 
 def to_time(stamp_ns: int) -> Time:
@@ -58,6 +62,7 @@ def step_message(step: PlanStep) -> Step:
 def progress_message(update: MonitorUpdate, estimate: Estimate, frame_id: str) -> Progress:
     """The message of one tick."""
     task, answer = update.task, update.answer
+    text = not isinstance(answer, Scored)
     return Progress(
         header=header(estimate.stamp_ns, frame_id),
         task_id=task.task_id if task else '',
@@ -66,22 +71,28 @@ def progress_message(update: MonitorUpdate, estimate: Estimate, frame_id: str) -
         progress=estimate.progress,
         spread=estimate.spread,
         rate=update.rate,
+        noise=update.noise,
+        confidence=update.confidence,
+        success_probability=estimate.success_probability,
         answerable=estimate.evidence is not Evidence.REFUSED,
         steps_known=estimate.remaining_steps is not None,
         remaining_steps=list(estimate.remaining_steps or ()),
         plan=[step_message(step) for step in update.plan],
         reasoning=estimate.reasoning,
+        thought=update.thought,
+        finish=update.finish if text else '',
+        prompt_hash=update.prompt_hash,
         frames=len(update.window),
         inference_ms=answer.stats.total_ms if answer else NAN,
         age_s=(update.now_ns - estimate.stamp_ns) / 1e9,
     )
 
 
-def stall_message(report: StallReport, task_id: str, frame_id: str) -> Stall:
+def stall_message(report: StallReport, frame_id: str) -> Stall:
     """The message of a stall that began or ended."""
     return Stall(
         header=header(report.evidence_last_ns, frame_id),
-        task_id=task_id,
+        task_id=report.task_id,
         event_id=report.event_id,
         stalled=report.stalled,
         cause=int(report.cause),
@@ -90,42 +101,64 @@ def stall_message(report: StallReport, task_id: str, frame_id: str) -> Stall:
         evidence_last=to_time(report.evidence_last_ns),
         progress=report.progress,
         rate=report.rate,
+        noise=report.noise,
+        confidence=report.confidence,
         step=report.step,
         hint=int(report.hint),
         explanation=report.explanation,
     )
 
 
-def success_message(report: SuccessReport, task_id: str, frame_id: str) -> Success:
+def success_message(report: SuccessReport, frame_id: str) -> Success:
     """The message of a success, or of one that is taken back."""
     return Success(
         header=header(report.stamp_ns, frame_id),
-        task_id=task_id,
+        task_id=report.task_id,
         event_id=report.event_id,
         succeeded=report.succeeded,
         progress=report.progress,
+        noise=report.noise,
         confidence=report.confidence,
     )
 
 
-def status_message(update: MonitorUpdate, model: str, inference_ms: float) -> MonitorStatus:
-    """What the monitor is doing. ``model`` stands in until the backend names its own."""
+def status_message(
+    update: MonitorUpdate, config: NodeConfig | None, inference_ms: float, tick_ms: float
+) -> MonitorStatus:
+    """What the monitor is doing.
+
+    :param config: None while unconfigured.
+    :param inference_ms: of the last tick.
+    :param tick_ms: of a window, as measured when the model was loaded.
+    """
     task, backend = update.task, update.backend
+    model, strategy, max_pixels = '', '', 0
+    if config is not None:
+        # The backend's own word comes first: it may have had to adapt what was asked for.
+        model, strategy = config.model.path, config.strategy
+        max_pixels = backend.max_pixels or config.model.max_pixels
     return MonitorStatus(
         stamp=to_time(update.now_ns),
         state=int(update.state),
         evidence=int(update.evidence),
-        message=update.message,
+        message=printable(update.message),
         task_id=task.task_id if task else '',
         task=task.text if task else '',
         progress=update.progress,
+        finish=update.finish,
+        strategy=strategy,
+        prompt_hash=update.prompt_hash,
         model=backend.model or model,
+        model_revision=update.model_revision or backend.revision,
+        profile=backend.profile,
+        max_pixels=min(max_pixels, _UINT32),
         quantization=backend.quantization,
         device=backend.device,
         ticks=update.ticks,
         frames_received=update.frames_received,
         frames_skipped=max(update.frames_skipped, 0),
         inference_ms=inference_ms,
+        tick_ms=tick_ms,
         model_memory_mb=backend.memory_mb,
         model_restarts=backend.restarts,
     )
@@ -200,4 +233,4 @@ def overlay_text(overlay: Overlay) -> str:
     known = overlay.progress == overlay.progress
     number = f'{overlay.progress * 100:.0f} %' if known else '-'
     line = f'{State(overlay.state).name} {number}'
-    return f'{line}\n{overlay.note}' if overlay.note else line
+    return f'{line}\n{printable(overlay.note)}' if overlay.note else line

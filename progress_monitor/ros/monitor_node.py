@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 import math
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,30 +22,30 @@ from rclpy.validate_topic_name import validate_topic_name
 from std_srvs.srv import Trigger
 
 from progress_monitor.action import MonitorTask
-from progress_monitor.backends.worker import WorkerBackend
-from progress_monitor.monitor import ProgressMonitor
+from progress_monitor.backends.registry import make_backend
+from progress_monitor.monitor import ProgressMonitor, check_task, validate
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import ParameterError, build
+from progress_monitor.printable import printable
 from progress_monitor.ros import ros_parameters
-from progress_monitor.ros.cameras import Camera, Problem
+from progress_monitor.ros.camera_group import CameraGroup
 from progress_monitor.ros.goals import GoalServer, new_task_id
+from progress_monitor.ros.log_handler import RosLogHandler
 from progress_monitor.ros.outputs import Outputs
 from progress_monitor.ros.running import run
 from progress_monitor.srv import AcknowledgeRecovery, SetTask
 from progress_monitor.types import (
+    NAN,
     Backend,
     BackendState,
     Evidence,
-    Frame,
     MonitorUpdate,
     State,
     Task,
 )
-from progress_monitor.vlm.config import ModelConfig
 
 TICK_PERIOD_S = 0.05
-_LOOK_PERIOD_S = 0.5
-_FIXED = ('model.', 'image_topics', 'task', 'autostart')
+_FIXED = ('model.', 'server.', 'backend', 'image_topics', 'task', 'autostart')
 _Transition = Callable[['MonitorNode', LifecycleState], TransitionCallbackReturn]
 
 
@@ -59,6 +57,11 @@ class _Session:
     backend: Backend
     monitor: ProgressMonitor
 
+    @property
+    def tick_ms(self) -> float:
+        capabilities = self.backend.capabilities()
+        return capabilities.tick_ms if capabilities is not None else NAN
+
 
 def _reports(transition: _Transition) -> _Transition:
     """Log what a transition raises: rclpy swallows it."""
@@ -68,56 +71,36 @@ def _reports(transition: _Transition) -> _Transition:
         try:
             return transition(node, state)
         except Exception as error:
-            node.get_logger().error(f'{transition.__name__} failed: {error!r}')
+            node.get_logger().error(printable(f'{transition.__name__} failed: {error!r}'))
             raise
 
     return wrapped
 
 
-class _RosHandler(logging.Handler):
-    """Passes the log of the rooms that know no ROS on to the node's log."""
-
-    def __init__(self, node: LifecycleNode) -> None:
-        super().__init__()
-        self._logger = node.get_logger()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        # rclpy keeps one severity per line of code that logs, hence a call for each.
-        if record.levelno >= logging.ERROR:
-            self._logger.error(text)
-        elif record.levelno >= logging.WARNING:
-            self._logger.warning(text)
-        else:
-            self._logger.info(text)
-
-
 class MonitorNode(LifecycleNode):
     """See the package's documentation of interfaces.
 
-    :param make_backend: makes the model's backend; it must return at once, still loading.
+    :param make_backend: makes the model's backend; it must return at once, still loading, or raise
+        ``ParameterError``.
     """
 
     def __init__(
         self,
-        make_backend: Callable[[ModelConfig], Backend] = WorkerBackend,
+        make_backend: Callable[[NodeConfig], Backend] = make_backend,
         **arguments: Any,
     ) -> None:
         super().__init__('progress_monitor', **arguments)
         self._make_backend = make_backend
         self._session: _Session | None = None
-        self._cameras: list[Camera] = []
-        self._newest: Frame | None = None
-        self._problems: list[Problem] = []
+        self._cameras: CameraGroup | None = None
         self._task: Task | None = None
         self._refused = ''
         self._last_now_ns = 0
-        self._look_due = 0.0
-        self._log_handler = _RosHandler(self)
-        room = logging.getLogger('progress_monitor')
-        room.setLevel(logging.INFO)
-        room.addHandler(self._log_handler)
-        ros_parameters.declare(self, NodeConfig, self._locked, self._reconfigure)
+        self._log_handler = RosLogHandler(self)
+        self._log_handler.attach()
+        ros_parameters.declare(
+            self, NodeConfig, self._locked, self._check_parameters, self._apply_parameters
+        )
         self._outputs = Outputs(self)
         self._goals = GoalServer(
             self, self._watch, self._not_active, lambda: self._config().goal_patience_s
@@ -130,11 +113,16 @@ class MonitorNode(LifecycleNode):
             TICK_PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
 
+    def end(self) -> None:
+        """End goal, judgement and the model's process; what that says leaves while spinning."""
+        self._release()
+
     def close(self) -> None:
-        """Stop the model's process and destroy the node."""
+        """Destroy the node, after ``end``."""
         self._release()
         self._goals.close()
-        logging.getLogger('progress_monitor').removeHandler(self._log_handler)
+        self._outputs.close()
+        self._log_handler.detach()
         self.destroy_node()
 
     @_reports
@@ -143,19 +131,17 @@ class MonitorNode(LifecycleNode):
         try:
             config = ros_parameters.read(self, NodeConfig)
             cameras = self._check_topics(config.image_topics)
-            backend = self._make_backend(config.model)
-            try:
-                monitor = ProgressMonitor(config, backend, cameras=cameras)
-            except ParameterError:
-                backend.close()
-                raise
+            validate(config, cameras)
+            task = self._first_task(config)
+            backend = self._make_backend(config)
         except ParameterError as error:
-            self._refused = f'not configured: {error}'
+            self._refused = printable(f'not configured: {error}')
             self.get_logger().error(self._refused)
             return TransitionCallbackReturn.FAILURE
         self._refused = ''
+        monitor = ProgressMonitor(config, backend, cameras=cameras)
         self._session = _Session(config, backend, monitor)
-        self._watch(Task(new_task_id(), config.task.strip()) if config.task.strip() else None)
+        self._watch(task)
         return TransitionCallbackReturn.SUCCESS
 
     @_reports
@@ -164,26 +150,21 @@ class MonitorNode(LifecycleNode):
         session = self._session
         assert session is not None
         config = session.config
-        session.monitor.reset(self._now_ns())
-        self._problems = []
-        self._look_due = 0.0
-        self._cameras = [
-            Camera(
-                self,
-                topic,
-                config.model.max_pixels,
-                config.evidence.frame_timeout,
-                self._on_frame,
-            )
-            for topic in config.image_topics
-        ]
+        session.monitor.set_task(self._task, self._now_ns())
+        self._cameras = CameraGroup(
+            self,
+            config.image_topics,
+            config.model.max_pixels,
+            config.evidence.frame_timeout,
+            session.monitor.observe,
+        )
         return super().on_activate(state)
 
     @_reports
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening; the model stays loaded."""
+        """Withdraw what was said and stop listening; the model stays loaded."""
         self._goals.end(MonitorTask.Result.NOT_ACTIVE, 'the node was deactivated')
-        self._close_cameras()
+        self._stop_judging()
         return super().on_deactivate(state)
 
     @_reports
@@ -206,16 +187,18 @@ class MonitorNode(LifecycleNode):
 
     def _release(self) -> None:
         self._goals.end(MonitorTask.Result.NOT_ACTIVE, 'the node was cleaned up')
-        self._close_cameras()
+        self._stop_judging()
         session, self._session = self._session, None
         if session is not None:
             session.backend.close()
 
-    def _close_cameras(self) -> None:
-        for camera in self._cameras:
-            camera.close()
-        self._cameras = []
-        self._newest = None
+    def _stop_judging(self) -> None:
+        cameras, self._cameras = self._cameras, None
+        if cameras is not None:
+            cameras.close()
+        if self._session is not None:
+            self._session.monitor.set_task(None, self._now_ns())
+            self._publish(self._idle_update(self._now_ns()))
 
     def _check_topics(self, topics: Sequence[str]) -> tuple[str, ...]:
         if not topics:
@@ -232,6 +215,18 @@ class MonitorNode(LifecycleNode):
             raise ParameterError(f'image_topics: a topic is named twice: {", ".join(names)}')
         return tuple(names)
 
+    @staticmethod
+    def _first_task(config: NodeConfig) -> Task | None:
+        text = config.task.strip()
+        if not text:
+            return None
+        task = Task(new_task_id(), text)
+        try:
+            check_task(task)
+        except ValueError as error:
+            raise ParameterError(str(error)) from error
+        return task
+
     def _locked(self, name: str) -> str:
         if self._session is None or not name.startswith(_FIXED):
             return ''
@@ -239,21 +234,28 @@ class MonitorNode(LifecycleNode):
             return 'is the task at start; call ~/set_task'
         return 'cannot change while the node is configured; deactivate and clean it up first'
 
-    def _reconfigure(self, values: dict[str, Any]) -> None:
-        """Judge anew, by changed parameters; the model stays as it is.
+    def _check_parameters(self, values: dict[str, Any]) -> None:
+        """Refuse parameters that contradict each other.
 
-        While unconfigured a mistake may still be mended by the next parameter, so parameters that
-        contradict each other are refused by configure and not here.
+        While unconfigured a mistake may still be mended by the next parameter, so that is left to
+        configure.
         """
+        if self._session is not None:
+            config = build(NodeConfig, values)
+            validate(config, self._check_topics(config.image_topics))
+
+    def _apply_parameters(self, values: dict[str, Any]) -> None:
         session = self._session
         if session is None:
             return
         config = build(NodeConfig, values)
         session.monitor.apply(config, self._now_ns())
-        self._session = _Session(config, session.backend, session.monitor)
+        self._session = dataclasses.replace(session, config=config)
 
     def _not_active(self) -> str:
-        return '' if self._cameras else 'the node is not active; configure and activate it'
+        if self._cameras is not None:
+            return ''
+        return 'the node is not active; configure and activate it'
 
     def _config(self) -> NodeConfig:
         return self._session.config if self._session else NodeConfig()
@@ -261,78 +263,74 @@ class MonitorNode(LifecycleNode):
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
-    def _on_frame(self, frame: Frame) -> None:
-        if self._session is not None:
-            self._session.monitor.observe(frame)
-            if frame.camera == self._cameras[0].name:
-                self._newest = frame
-
     def _watch(self, task: Task | None) -> None:
-        """Start watching a task, or stop at None; a goal that runs is preempted."""
+        """Start watching a task, or stop at None; a goal that runs is preempted.
+
+        :raises ValueError: if the task cannot be watched; nothing is changed then.
+        """
         assert self._session is not None
+        if task is not None:
+            check_task(task)
         self._goals.end(MonitorTask.Result.PREEMPTED, 'another task was given')
         self._task = task
-        self._session.monitor.set_task(task, self._now_ns())
-        self.get_logger().info(f'task: {task.text}' if task else 'no task')
+        # While the node is not active nothing is judged; the task is taken up with activation.
+        if self._cameras is not None:
+            self._session.monitor.set_task(task, self._now_ns())
+        self.get_logger().info(f'task: {printable(task.text)}' if task else 'no task')
 
     def _on_timer(self) -> None:
         now_ns = self._now_ns()
-        session = self._session
-        if session is None or not self._cameras:
+        session, cameras = self._session, self._cameras
+        if session is None or cameras is None:
             update = self._idle_update(now_ns)
         else:
             tolerance_ns = session.config.evidence.stamp_tolerance * 1e9
             if now_ns < self._last_now_ns - tolerance_ns:
                 self.get_logger().warning('the ROS clock went back; judging starts anew')
-            if time.monotonic() >= self._look_due:
-                self._look_due = time.monotonic() + _LOOK_PERIOD_S
-                self._look(session, now_ns)
-            update = self._tick(session, now_ns)
+            update = self._tick(session, cameras, now_ns)
         self._last_now_ns = now_ns
-        config = session.config if session else None
-        self._outputs.publish(update, config, self._cameras, self._newest)
-        self._goals.update(update, self._outputs.stall)
+        self._publish(update)
+        self._goals.update(update, session.monitor.current_stall if session else None)
 
-    def _look(self, session: _Session, now_ns: int) -> None:
-        """Tell the monitor what only ROS knows of the cameras."""
-        problems = [found for camera in self._cameras if (found := camera.look()) is not None]
-        if now_ns == 0:
-            message = 'use_sim_time is set and nobody publishes /clock'
-            problems = [Problem(Evidence.NO_FRAMES, message)] * len(self._cameras)
-        if len(problems) == len(self._cameras):
-            said = '; '.join(dict.fromkeys(problem.message for problem in problems))
-            session.monitor.note_input(problems[0].evidence, said)
-        elif self._problems:
-            session.monitor.note_input(Evidence.GOOD, '')
-        for problem in problems:
-            if problem.evidence not in [known.evidence for known in self._problems]:
-                self.get_logger().warning(problem.message)
-        self._problems = problems
+    def _publish(self, update: MonitorUpdate) -> None:
+        session = self._session
+        self._outputs.publish(
+            update,
+            session.config if session else None,
+            self._cameras,
+            session.monitor.current_stall if session else None,
+            session.tick_ms if session else NAN,
+        )
 
-    def _tick(self, session: _Session, now_ns: int) -> MonitorUpdate:
+    def _tick(self, session: _Session, cameras: CameraGroup, now_ns: int) -> MonitorUpdate:
+        before = cameras.problems
+        if cameras.look(now_ns):
+            if cameras.all_useless:
+                session.monitor.note_input(cameras.problems[0].evidence, cameras.said)
+            elif before:
+                session.monitor.note_input(Evidence.GOOD, '')
         update = session.monitor.tick(now_ns)
         idle = update.state is State.IDLE
-        if self._problems and (idle or update.evidence is Evidence.GOOD):
+        message = update.message
+        if cameras.problems and (idle or update.evidence is Evidence.GOOD):
             # Nothing is judged, or another camera delivers: the one that does not is still named.
-            said = '; '.join(problem.message for problem in self._problems)
-            update = dataclasses.replace(update, message=f'{update.message} ({said})')
+            message = f'{message} ({cameras.said})'
+        update = dataclasses.replace(update, message=printable(message))
         return _with_model(update) if idle else update
 
     def _idle_update(self, now_ns: int) -> MonitorUpdate:
-        """The status of a node that is not active."""
+        """The status of a node that is not active; what is withdrawn is withdrawn by it."""
         session = self._session
         if session is None:
             state = State.ERROR if self._refused else State.IDLE
             message = self._refused or 'not configured'
             return MonitorUpdate(now_ns, state, Evidence.UNKNOWN, message, None)
         return _with_model(
-            MonitorUpdate(
-                now_ns,
-                State.IDLE,
-                Evidence.UNKNOWN,
-                'configured, not active',
-                None,
-                backend=session.backend.status(),
+            dataclasses.replace(
+                session.monitor.tick(now_ns),
+                state=State.IDLE,
+                evidence=Evidence.UNKNOWN,
+                message='configured, not active',
             )
         )
 
@@ -344,7 +342,11 @@ class MonitorNode(LifecycleNode):
             return response
         text = request.task.strip()
         task = Task(request.task_id or new_task_id(), text) if text else None
-        self._watch(task)
+        try:
+            self._watch(task)
+        except ValueError as error:
+            response.message = printable(str(error))
+            return response
         response.success = True
         response.task_id = task.task_id if task else ''
         response.message = 'watching' if task else 'the task is empty: nothing is watched'
@@ -366,13 +368,14 @@ class MonitorNode(LifecycleNode):
         if response.message:
             return response
         assert self._session is not None
-        stall = self._outputs.stall
+        monitor = self._session.monitor
+        stall = monitor.current_stall
         if not math.isfinite(request.duration_s) or request.duration_s < 0:
             response.message = f'duration_s: {request.duration_s:g} is not a time'
         elif request.event_id and (stall is None or stall.event_id != request.event_id):
-            response.message = f'event_id: {request.event_id} is not the present stall'
+            response.message = f'event_id: {printable(request.event_id)} is not the present stall'
         else:
-            self._session.monitor.acknowledge_recovery(self._now_ns(), request.duration_s)
+            monitor.acknowledge_recovery(self._now_ns(), request.duration_s)
             response.success = True
             response.message = 'judgement is suspended'
         return response
@@ -382,9 +385,10 @@ def _with_model(update: MonitorUpdate) -> MonitorUpdate:
     """Say how the model is where no task is watched: what is wrong should show before one is."""
     backend = update.backend
     if backend.state is BackendState.FAILED:
-        return dataclasses.replace(update, state=State.ERROR, message=backend.message)
+        message = printable(backend.message)
+        return dataclasses.replace(update, state=State.ERROR, message=message)
     if backend.state in (BackendState.DOWNLOADING, BackendState.LOADING):
-        message = backend.message or 'The model is being loaded.'
+        message = printable(backend.message) or 'The model is being loaded.'
         return dataclasses.replace(update, state=State.LOADING, message=message)
     return update
 
@@ -399,7 +403,7 @@ def started(node: MonitorNode) -> MonitorNode:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``monitor_node``."""
-    run(lambda: started(MonitorNode()), args, MonitorNode.close)
+    run(lambda: started(MonitorNode()), args, MonitorNode.close, MonitorNode.end)
     return 0
 
 

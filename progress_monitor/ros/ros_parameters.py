@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from progress_monitor.parameters import Declaration, ParameterError, build, check, declarations
+from progress_monitor.printable import printable
 
 T = TypeVar('T')
 
@@ -19,6 +20,7 @@ def declare(
     config: type[Any],
     locked: Callable[[str], str],
     accept: Callable[[dict[str, Any]], None],
+    apply: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
     """Declare every parameter of ``config`` on ``node``.
 
@@ -28,7 +30,8 @@ def declare(
 
     :param locked: says why the parameter of that name cannot change now; empty: it can.
     :param accept: takes all values with the changes among them, before they are made; raises
-        ``ParameterError`` to refuse them.
+        ``ParameterError`` to refuse them. It changes nothing: another may refuse them still.
+    :param apply: takes all values once the changes are made.
     """
     known = {item.name: item for item in declarations(config)}
     for item in known.values():
@@ -52,10 +55,15 @@ def declare(
             if changes:
                 accept({**_values(node, known.values()), **changes})
         except ParameterError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+            return SetParametersResult(successful=False, reason=printable(str(error)))
         return SetParametersResult(successful=True)
 
+    def changed(parameters: list[Parameter]) -> None:
+        if apply is not None and any(given.name in known for given in parameters):
+            apply(_values(node, known.values()))
+
     node.add_on_set_parameters_callback(judge)
+    node.add_post_set_parameters_callback(changed)
 
 
 def read(node: Node, config: type[T]) -> T:

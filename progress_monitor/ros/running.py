@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import TypeVar
 
 import rclpy
@@ -16,18 +19,30 @@ from rclpy.task import Future
 
 N = TypeVar('N', bound=Node)
 
+# What a node sends as its last words has left by then.
+_LAST_WORDS_S = 0.25
+
 
 def run(
     make: Callable[[], N],
     arguments: Sequence[str] | None = None,
     close: Callable[[N], None] = Node.destroy_node,
+    end: Callable[[N], None] | None = None,
 ) -> None:
     """Start ROS, spin the node that ``make`` returns until SIGINT or SIGTERM, and ``close`` it.
+
+    A signal that comes earlier ends the process once the node is made; one that comes later, while
+    it is being closed, changes nothing. Both stay ignored when this returns, for the process is at
+    its end. Call it in the main thread.
 
     rclpy's own handlers are left out: they shut the context down from a thread of their own while
     Python's KeyboardInterrupt lets the main thread destroy the very things that this thread still
     triggers. That race is the likely cause of rare segmentation faults at the end of a process.
+
+    :param end: is called after the signal, before the executor stops: what it sends, such as the
+        result of a goal, still leaves.
     """
+    signals = _Signals()
     rclpy.init(
         args=None if arguments is None else list(arguments),
         signal_handler_options=SignalHandlerOptions.NO,
@@ -35,40 +50,68 @@ def run(
     executor = SingleThreadedExecutor()
     node: N | None = None
     try:
-        node = make()
-        executor.add_node(node)
-        _spin(executor)
-    except (KeyboardInterrupt, ExternalShutdownException):
+        if not signals.came():
+            node = make()
+            executor.add_node(node)
+            signals.spin(executor)
+            if end is not None:
+                end(node)
+                _spin_for(executor, _LAST_WORDS_S)
+    except ExternalShutdownException:
         pass
     finally:
         executor.shutdown()
         if node is not None:
             close(node)
         rclpy.try_shutdown()
+        signals.close()
 
 
-def _spin(executor: Executor) -> None:
-    """Spin until a signal comes; in the main thread, which alone may take signals."""
-    stop: Future[None] = Future(executor=executor)
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+class _Signals:
+    """SIGINT and SIGTERM as bytes in a pipe, from construction on."""
 
-    def wait() -> None:
-        # The main thread runs Python's handlers only when ROS has woken it.
-        if os.read(reader, 1):
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _do_nothing)
+
+    def came(self) -> bool:
+        """Whether one has come."""
+        return bool(select.select([self._reader], [], [], 0)[0])
+
+    def spin(self, executor: Executor) -> None:
+        """Spin until one comes, or has come."""
+        stop: Future[None] = Future(executor=executor)
+
+        def wait() -> None:
+            # The main thread runs Python's handlers only when ROS has woken it.
+            select.select([self._reader], [], [])
             stop.set_result(None)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers = [signal.signal(number, lambda number, frame: None) for number in numbers]
-    before = signal.set_wakeup_fd(writer)
-    waiter = threading.Thread(target=wait, name='signals', daemon=True)
-    waiter.start()
-    try:
-        executor.spin_until_future_complete(stop)
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(writer)
-        waiter.join()
-        os.close(reader)
-        for number, handler in zip(numbers, handlers, strict=True):
-            signal.signal(number, handler)
+        waiter = threading.Thread(target=wait, name='signals', daemon=True)
+        waiter.start()
+        try:
+            executor.spin_until_future_complete(stop)
+        finally:
+            os.write(self._writer, b'\0')
+            waiter.join()
+
+    def close(self) -> None:
+        """Ignore both from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        os.close(self._writer)
+        os.close(self._reader)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Let the pipe tell of a signal; SIG_IGN would not write to it."""
+
+
+def _spin_for(executor: Executor, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        executor.spin_once(timeout_sec=left)

@@ -1,0 +1,108 @@
+"""The cameras of an active node, together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from rclpy.node import Node
+
+from progress_monitor.printable import printable
+from progress_monitor.ros.cameras import Camera, Problem
+from progress_monitor.types import Evidence, Frame
+
+_LOOK_PERIOD_S = 0.5
+_CLOCK = '/clock'
+
+
+class CameraGroup:
+    """Subscriptions to ``topics``; each frame goes to ``on_frame``.
+
+    ``problems`` is what was last found wrong with any of them.
+
+    :param max_pixels: most pixels of a frame as handed on.
+    :param frame_timeout_s: age from which a frame is too old.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        topics: Sequence[str],
+        max_pixels: int,
+        frame_timeout_s: float,
+        on_frame: Callable[[Frame], None],
+    ) -> None:
+        self.problems: tuple[Problem, ...] = ()
+        self._node = node
+        self._timeout_ns = round(frame_timeout_s * 1e9)
+        self._on_frame = on_frame
+        self._frames: dict[str, Frame] = {}
+        self._look_due = 0.0
+        self._cameras = [
+            Camera(node, topic, max_pixels, frame_timeout_s, self._receive) for topic in topics
+        ]
+
+    def __iter__(self) -> Iterator[Camera]:
+        return iter(self._cameras)
+
+    def __len__(self) -> int:
+        return len(self._cameras)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for camera in self._cameras:
+            camera.close()
+
+    def frame_id(self, name: str) -> str:
+        """Frame of the camera of that name; of the first one where none has it."""
+        known = {camera.name: camera.frame_id for camera in self._cameras}
+        return known.get(name, self._cameras[0].frame_id)
+
+    def shown(self) -> Frame | None:
+        """The newest frame of the first camera that still delivers; None before any frame."""
+        newest_ns = max((frame.stamp_ns for frame in self._frames.values()), default=0)
+        for camera in self._cameras:
+            frame = self._frames.get(camera.name)
+            if frame is not None and newest_ns - frame.stamp_ns <= self._timeout_ns:
+                return frame
+        return None
+
+    def look(self, now_ns: int) -> bool:
+        """See what only ROS knows of the cameras; whether it was time to. Sets ``problems``."""
+        if time.monotonic() < self._look_due:
+            return False
+        self._look_due = time.monotonic() + _LOOK_PERIOD_S
+        found = [problem for camera in self._cameras if (problem := camera.look()) is not None]
+        if now_ns == 0:
+            found = [Problem(Evidence.NO_FRAMES, self._clock_problem())] * len(self._cameras)
+        known = [problem.evidence for problem in self.problems]
+        for problem in found:
+            if problem.evidence not in known:
+                self._node.get_logger().warning(printable(problem.message))
+                known.append(problem.evidence)
+        self.problems = tuple(found)
+        return True
+
+    @property
+    def all_useless(self) -> bool:
+        """Whether no camera was of any use when last looked at."""
+        return bool(self.problems) and len(self.problems) == len(self._cameras)
+
+    @property
+    def said(self) -> str:
+        """What is wrong, in one line."""
+        return '; '.join(dict.fromkeys(problem.message for problem in self.problems))
+
+    def _clock_problem(self) -> str:
+        publishers = self._node.count_publishers(_CLOCK)
+        if not publishers:
+            return 'use_sim_time is set and nobody publishes /clock'
+        count = f'{publishers} publisher{"s" if publishers > 1 else ""}'
+        return (
+            f'use_sim_time is set and the time is 0 (/clock: {count}): the simulation has not '
+            'started, or is paused at 0'
+        )
+
+    def _receive(self, frame: Frame) -> None:
+        self._frames[frame.camera] = frame
+        self._on_frame(frame)

@@ -1,0 +1,94 @@
+"""Enums of the messages against Python's, printable text, and stamps. Needs no DDS."""
+
+from __future__ import annotations
+
+import enum
+import re
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from progress_monitor.action import MonitorTask
+from progress_monitor.msg import MonitorStatus, RecoveryEvent, Stall, Step
+from progress_monitor.printable import printable
+from progress_monitor.recovery import Kind
+from progress_monitor.ros.messages import image_message, status_message, to_ns, to_time
+from progress_monitor.types import (
+    NAN,
+    Evidence,
+    MonitorUpdate,
+    RecoveryHint,
+    StallCause,
+    State,
+    StepStatus,
+)
+
+
+def constants(message: type, prefix: str) -> dict[str, int]:
+    """Constants of a message class whose name begins with ``prefix``, without it."""
+    names = {*dir(type(message)), *dir(message)}
+    return {
+        name.removeprefix(prefix): getattr(message, name)
+        for name in names
+        if name.startswith(prefix)
+        and re.fullmatch(r'[A-Z_0-9]+', name)
+        and isinstance(getattr(message, name), int)
+    }
+
+
+@pytest.mark.parametrize(
+    ('message', 'prefix', 'expected'),
+    [
+        (MonitorStatus, 'STATE_', State),
+        (MonitorStatus, 'EVIDENCE_', Evidence),
+        (Stall, 'CAUSE_', StallCause),
+        (Stall, 'HINT_', RecoveryHint),
+        (Step, '', StepStatus),
+        (RecoveryEvent, 'KIND_', Kind),
+    ],
+)
+def test_enums_of_messages_equal_those_of_python(
+    message: type, prefix: str, expected: type[enum.IntEnum]
+) -> None:
+    assert constants(message, prefix) == {item.name: item.value for item in expected}
+
+
+def test_error_codes_of_the_action_are_a_block_of_their_own() -> None:
+    codes = constants(MonitorTask.Result, '')
+    assert codes.pop('NONE') == 0
+    assert codes.pop('UNKNOWN') == 10000
+    assert len(set(codes.values())) == len(codes) > 5
+    assert all(10000 < code < 11000 for code in codes.values())
+
+
+@pytest.mark.parametrize(
+    ('text', 'shown'),
+    [
+        ('Lift the block.', 'Lift the block.'),
+        ('Öffne die Schublade 取', 'Öffne die Schublade 取'),
+        ('a\x1b[31mb\x07', 'a\\x1b[31mb\\x07'),
+        ('two\r\nlines', 'two\\r\\nlines'),
+        ('\x9b2J', '\\x9b2J'),
+        ('a\u202eb\u2028c', 'a\\u202eb\\u2028c'),
+        ('\ud800', '\\ud800'),
+        ('x' * 600, 'x' * 500 + '…'),
+    ],
+)
+def test_text_of_others_is_made_printable(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert printable(text).isprintable()
+
+
+def test_a_status_is_short_and_printable_whatever_it_says() -> None:
+    update = MonitorUpdate(0, State.STALE, Evidence.UNREADABLE, '\x1b' + 'é' * 1_000_000, None)
+    message = status_message(update, None, NAN, NAN).message
+    assert message.isprintable()
+    assert len(message) < 600
+
+
+@pytest.mark.parametrize('stamp_ns', [1, 999_999_999, 1_700_000_000_123_456_789])
+def test_a_stamp_comes_back_to_the_nanosecond(stamp_ns: int) -> None:
+    image = image_message(np.zeros((2, 2, 3), np.uint8), stamp_ns, 'camera')
+    assert to_ns(image.header.stamp) == to_ns(to_time(stamp_ns)) == stamp_ns

@@ -1,0 +1,177 @@
+"""Ctrl-C and kill: what the nodes do when a signal comes at any time, and again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+from rclpy.action import ActionClient
+from ros_helpers import MONITOR, TESTS, Probe, Process, fresh_domain, monitor_command
+
+from progress_monitor.action import MonitorTask
+
+# What ``ros2 launch`` does: the terminal interrupts the whole group, itself among it, and it then
+# interrupts every child once more, and terminates it a little later.
+LAUNCH = """
+import json, signal, subprocess, sys, time
+
+came = []
+signal.signal(signal.SIGINT, lambda *_: came.append(time.monotonic()))
+commands = json.loads(sys.argv[1])
+children = [subprocess.Popen([sys.executable, *command]) for command in commands]
+print('pids', json.dumps([child.pid for child in children]), flush=True)
+while not came:
+    time.sleep(0.01)
+for wait, number in ((0.0, signal.SIGINT), (0.05, signal.SIGTERM), (0.05, signal.SIGINT)):
+    time.sleep(wait)
+    for child in children:
+        if child.poll() is None:
+            child.send_signal(number)
+codes = [child.wait(30) for child in children]
+print('codes', json.dumps([codes, time.monotonic() - came[0]]), flush=True)
+"""
+SUPERVISOR = [
+    '-c',
+    'from progress_monitor.ros.start import start as s; s("progress_monitor.ros.supervisor_node")',
+]
+
+
+class Launch(Process):
+    """The launcher and its children, in a process group of their own."""
+
+    def __init__(self, domain: int, log: Path, *commands: list[str]) -> None:
+        self.log = log
+        environment = {
+            **os.environ,
+            'ROS_DOMAIN_ID': str(domain),
+            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+            'OMP_NUM_THREADS': '1',
+            'PYTHONPATH': os.pathsep.join([str(TESTS), os.environ.get('PYTHONPATH', '')]),
+        }
+        with log.open('wb') as output:
+            self.child = subprocess.Popen(
+                [sys.executable, '-c', LAUNCH, json.dumps(commands)],
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def interrupt(self) -> None:
+        os.killpg(self.child.pid, signal.SIGINT)
+
+    def said(self, word: str) -> Any:
+        """What the launcher wrote after ``word``; None: nothing yet."""
+        for line in self.output().splitlines():
+            if line.startswith(f'{word} '):
+                return json.loads(line.removeprefix(f'{word} '))
+        return None
+
+    def close(self) -> None:
+        try:
+            os.killpg(self.child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.child.wait()
+
+
+def children_of(pid: int) -> list[int]:
+    listed = Path(f'/proc/{pid}/task/{pid}/children')
+    return [int(item) for item in listed.read_text().split()] if listed.exists() else []
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] == 'Z'
+    except OSError:
+        return True
+
+
+@pytest.fixture
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('ROS_FAKE_CONTROL', str(tmp_path / 'order'))
+
+
+def interrupted_goal(folder: Path, engine: str) -> None:
+    """One launch with a goal that runs, interrupted as a terminal does it; asserts a clean end."""
+    domain = fresh_domain()
+    launch = Launch(domain, folder / 'log', monitor_command(engine), SUPERVISOR)
+    probe = Probe(domain)
+    try:
+        probe.show = 0.2
+        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
+        probe.wait(client.server_is_ready, what='the action')
+        sent = client.send_goal_async(MonitorTask.Goal(task='Lift the block.'))
+        probe.wait(sent.done, what='acceptance')
+        result = sent.result().get_result_async()
+        probe.wait(lambda: probe.progress, what='a tick')
+        pids = launch.said('pids')
+        workers = [worker for pid in pids for worker in children_of(pid)]
+        assert len(workers) == (engine != 'picture')
+        launch.interrupt()
+        probe.wait(result.done, timeout=10, what='the result of the goal')
+        assert result.result().result.error_code == MonitorTask.Result.NOT_ACTIVE
+        codes, seconds = probe.wait(lambda: launch.said('codes'), 20, 'the end of the nodes')
+        assert codes == [0, 0]
+        assert seconds < 3.0
+        probe.wait(lambda: all(map(gone, [*pids, *workers])), 5, 'the end of all processes')
+        assert 'Traceback' not in launch.output()
+    finally:
+        probe.close()
+        launch.close()
+        print(launch.output())
+
+
+@pytest.mark.parametrize('repetition', range(2))
+@pytest.mark.parametrize('engine', ['picture', 'ros_fake_engine:make'])
+def test_ctrl_c_under_launch_answers_the_goal_and_leaves_nothing(
+    engine: str, repetition: int, tmp_path: Path, control: None
+) -> None:
+    interrupted_goal(tmp_path, engine)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('script', ['monitor_node', 'supervisor_node'])
+def test_a_signal_during_the_start_ends_with_0(
+    script: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    """At several moments between the first line and the first spin."""
+    environment = {
+        **os.environ,
+        'ROS_DOMAIN_ID': str(fresh_domain()),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+    }
+    command = [sys.executable, str(TESTS.parent / 'scripts' / script)]
+    draw = random.Random(f'{script}{number}')
+    for moment in (0.15, 0.4, draw.uniform(0.5, 1.0), draw.uniform(1.0, 2.0)):
+        log = tmp_path / 'log'
+        with log.open('wb') as output:
+            child = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        begin = time.monotonic()
+        while not hears(child.pid) or time.monotonic() - begin < moment:
+            assert child.poll() is None, log.read_text()
+            time.sleep(0.002)
+        child.send_signal(number)
+        child.send_signal(number)
+        assert child.wait(15) == 0, (moment, log.read_text())
+        assert 'Traceback' not in log.read_text()
+
+
+def hears(pid: int) -> bool:
+    """Whether the process has taken SIGTERM and SIGINT over."""
+    status = Path(f'/proc/{pid}/status').read_text()
+    caught = int(
+        next(line for line in status.splitlines() if line.startswith('SigCgt')).split()[1], 16
+    )
+    return all(caught >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
