@@ -74,17 +74,20 @@ def same_places(before: Picture, now: Picture) -> NDArray[np.bool_]:
     return same
 
 
-def register(before: Picture, now: Picture, chosen: NDArray[np.bool_]) -> Motion | None:
+def register(
+    before: Picture, now: Picture, chosen: NDArray[np.bool_], *, far: bool
+) -> Motion | None:
     """The motion that most of the ``chosen`` corners of ``before`` agree on; None: there is none.
 
     :param chosen: (n,) bool, those corners that belong to the background as far as is known.
+    :param far: whether to look for motions that the flow cannot follow, at three times the cost.
     """
     ys, xs = before.corners
     points = np.stack([xs[chosen], ys[chosen]], axis=1).astype(np.float32)
     if len(points) < FEWEST_CORNERS:
         return None
     followed = _agreed(before, now, points, *_follow(before, now, points))
-    if followed is not None and followed.support >= _CLEAR:
+    if not far or (followed is not None and followed.support >= _CLEAR):
         return followed
     matched = _agreed(before, now, points, *_match(before, now))
     found = [motion for motion in (followed, matched) if motion is not None]

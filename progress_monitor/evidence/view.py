@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from progress_monitor.evidence.registration import (
     register,
     same_places,
 )
-from progress_monitor.evidence.thumbnail import Grey
+from progress_monitor.evidence.thumbnail import LONGEST, Grey
 
 _CHECK_NS = 200_000_000
 # Age at which the picture that is compared with gives way to the newest.
@@ -30,6 +31,7 @@ _KEEP_NS = 450_000_000
 # second, hardly any edge is left where it was.
 _CLEARLY = 0.8
 _STANDS = 0.55
+_FAR = 0.35
 _GONE = 0.15
 _ABRUPT = 0.2
 # The same from one check to the next, over all corners, moving things among them.
@@ -46,10 +48,16 @@ _UNDECIDED_NS = 1_500_000_000
 # Motion without an end: an unknown camera is on a wrist after the first, one that was seen to
 # stand after the second.
 _UNKNOWN_NS = 350_000_000
+_SWEEP_NS = 150_000_000
+_BUMP_NS = 700_000_000
 _WRIST_NS = 500_000_000
 _FIXED_TO_WRIST_NS = 2_500_000_000
 # Foreground seen to move before a standing background, s: what makes a camera a fixed one.
-_FEWEST_FIXED = 0.4
+_FEWEST_FIXED = 0.35
+_MOST_FIXED = 0.95
+_FEWEST_AREAS = 5
+# Mean way, pixels of the thumbnail, of a camera that stands, as far as can be measured.
+_TREMOR = 0.3
 _FIXED_S = 1.5
 _WRIST_TO_FIXED_S = 10.0
 _LONGEST_STEP_S = 1.0
@@ -103,6 +111,9 @@ class ViewWatch:
 
     def observe(self, stamp_ns: int, grey: Grey) -> ViewChange | None:
         """Look at a thumbnail, (height, width) uint8; a change of view once it is certain."""
+        if max(grey.shape) < LONGEST:
+            scale = LONGEST / max(grey.shape)
+            grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale), np.uint8)
         now = Picture(grey)
         base, last, passed_ns = self._base, self._last, stamp_ns - self._last_ns
         self._last, self._last_ns = now, stamp_ns
@@ -117,7 +128,7 @@ class ViewWatch:
         stands = float(same[background].mean())
         if stands >= _CLEARLY or (stands >= _STANDS and self._explain(base, now, stands) is None):
             self._lost_ns = self._unsteady_ns = None
-            self._learn_fixed(float(same.mean()), passed_ns * 1e-9)
+            self._learn_fixed(base, now, same, passed_ns * 1e-9)
             if stamp_ns - self._base_ns >= _KEEP_NS:
                 self._take(now, stamp_ns, base)
             return None
@@ -138,23 +149,21 @@ class ViewWatch:
             self._unsteady_ns = None
         elif self._unsteady_ns is None:
             self._unsteady_ns = stamp_ns
-        if self.mounting is Mounting.FIXED and not self._swept:
-            if same_places(last, now).mean() < _ABRUPT:
-                self._lost_ns, self._told, self._swept = stamp_ns, False, True
-                return None
-            self._swept = not steady
+        fixed = self.mounting is Mounting.FIXED
+        if fixed and not self._swept and same_places(last, now).mean() < _ABRUPT:
+            self._lost_ns, self._told, self._swept = stamp_ns, False, True
+            return None
         if self.mounting is Mounting.MOVING:
             if steady or lost_ns >= _UNDECIDED_NS:
                 self._take(now, stamp_ns, None)
             return None
         if self._unsteady_ns is not None:
             unsteady_ns = stamp_ns - self._unsteady_ns
-            fixed = self.mounting is Mounting.FIXED
             if unsteady_ns >= (_FIXED_TO_WRIST_NS if fixed else _WRIST_NS):
                 self.mounting, self._fixed_s = Mounting.MOVING, 0.0
                 self._take(now, stamp_ns, None)
                 return None
-            if self._told or not fixed or unsteady_ns < _WRIST_NS:
+            if self._told or not fixed or unsteady_ns < _SWEEP_NS:
                 return None
         elif self.mounting is Mounting.UNKNOWN and lost_ns < _UNKNOWN_NS:
             return None
@@ -166,14 +175,15 @@ class ViewWatch:
         self._told = True
         if steady:
             self._take(now, stamp_ns, None)
-        if self.mounting is Mounting.UNKNOWN and self._changed_before:
-            self.mounting = Mounting.MOVING
+        slow = lost_ns > _BUMP_NS
+        if self.mounting is Mounting.UNKNOWN and (slow or self._changed_before):
+            self.mounting, self._fixed_s = Mounting.MOVING, 0.0
             return None
-        self._changed_before = True
+        self.mounting, self._fixed_s, self._changed_before = Mounting.UNKNOWN, 0.0, True
         return change
 
     def _explain(self, base: Picture, now: Picture, stands: float) -> ViewChange | None:
-        motion: Motion | None = register(base, now, self._background)
+        motion: Motion | None = register(base, now, self._background, far=stands < _FAR)
         if motion is not None and motion.support >= max(_SUPPORT, stands + _GAIN):
             share = motion.pixels / max(base.grey.shape)
             if share < _LEAST_WAY:
@@ -181,13 +191,20 @@ class ViewWatch:
             return ViewChange(share, motion.degrees, motion.zoom)
         return ViewChange() if stands < _GONE and self._swept else None
 
-    def _learn_fixed(self, share: float, passed_s: float) -> None:
-        """Something moves before a background that stands: so stands the camera."""
-        if _FEWEST_FIXED <= share <= 0.95:
-            self._fixed_s += min(passed_s, _LONGEST_STEP_S)
-        needed = _WRIST_TO_FIXED_S if self.mounting is Mounting.MOVING else _FIXED_S
-        if self._fixed_s >= needed:
-            self.mounting = Mounting.FIXED
+    def _learn_fixed(
+        self, base: Picture, now: Picture, same: NDArray[np.bool_], passed_s: float
+    ) -> None:
+        """Something moves before a background that stands, all over the picture: a fixed camera."""
+        if self.mounting is Mounting.FIXED or not _FEWEST_FIXED <= same.mean() <= _MOST_FIXED:
+            return
+        if _spread(base, same) < _FEWEST_AREAS:
+            return
+        motion = register(base, now, np.ones_like(same), far=False)
+        if motion is None or motion.pixels > _TREMOR:
+            return
+        self._fixed_s += min(passed_s, _LONGEST_STEP_S)
+        if self._fixed_s >= (_WRIST_TO_FIXED_S if self.mounting is Mounting.MOVING else _FIXED_S):
+            self.mounting, self._changed_before = Mounting.FIXED, False
 
     def _take(self, now: Picture, stamp_ns: int, before: Picture | None) -> None:
         """Compare with ``now`` from here on; what also was in ``before`` is the background."""
@@ -208,5 +225,12 @@ def _steady(last: Picture, now: Picture) -> bool:
     stayed = float(steps.mean())
     if not _UNSTEADY <= stayed < _STEADY:
         return stayed >= _STEADY
-    motion = register(last, now, np.ones_like(steps))
+    motion = register(last, now, np.ones_like(steps), far=False)
     return motion is not None and motion.pixels < _STILL
+
+
+def _spread(picture: Picture, chosen: NDArray[np.bool_]) -> int:
+    """How many ninths of the picture hold a chosen corner; a gripper that is always there few."""
+    ys, xs = picture.corners
+    height, width = picture.grey.shape
+    return len(np.unique(3 * (3 * ys[chosen] // height) + 3 * xs[chosen] // width))

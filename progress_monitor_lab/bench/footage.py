@@ -98,7 +98,7 @@ def watch(images: Sequence[Image], rate: float) -> Played:
 
 def disturbed(clip: Clip, others: Sequence[Clip], times: int, seed: int) -> dict[str, list[bool]]:
     """Whether each disturbance, set in at ``times`` places of the clip, was found in time."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, *clip.name.encode()])
     found: dict[str, list[bool]] = {}
     size = clip.images[0].shape[:2]
     for _ in range(times):
