@@ -147,12 +147,17 @@ def test_services_say_that_the_node_is_not_configured(probe: Probe) -> None:
 
 def test_the_lifecycle_turns_any_number_of_times(probe: Probe) -> None:
     for _ in range(3):
-        assert probe.transition(Transition.TRANSITION_CONFIGURE)
-        assert probe.transition(Transition.TRANSITION_ACTIVATE)
-        assert probe.lifecycle() == ACTIVE
-        assert probe.transition(Transition.TRANSITION_DEACTIVATE)
-        assert probe.transition(Transition.TRANSITION_CLEANUP)
-        assert probe.lifecycle() == UNCONFIGURED
+        for number, reached in (
+            (Transition.TRANSITION_CONFIGURE, INACTIVE),
+            (Transition.TRANSITION_ACTIVATE, ACTIVE),
+            (Transition.TRANSITION_DEACTIVATE, INACTIVE),
+            (Transition.TRANSITION_CLEANUP, UNCONFIGURED),
+        ):
+            begin = time.monotonic()
+            assert probe.transition(number)
+            # A lifecycle manager of Nav2 gives up a transition after 5 s.
+            assert time.monotonic() - begin < 5.0
+            assert probe.lifecycle() == reached
 
 
 def test_parameters_while_configured(probe: Probe) -> None:

@@ -10,15 +10,13 @@ import dataclasses
 import functools
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.validate_topic_name import validate_topic_name
 from std_srvs.srv import Trigger
 
 from progress_monitor.action import MonitorTask
@@ -28,7 +26,7 @@ from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import ParameterError, build
 from progress_monitor.printable import printable
 from progress_monitor.ros import ros_parameters
-from progress_monitor.ros.camera_group import CameraGroup
+from progress_monitor.ros.camera_group import CameraGroup, camera_names
 from progress_monitor.ros.goals import GoalServer, new_task_id
 from progress_monitor.ros.log_handler import RosLogHandler
 from progress_monitor.ros.outputs import Outputs
@@ -130,7 +128,7 @@ class MonitorNode(LifecycleNode):
         """Check the parameters and start loading the model."""
         try:
             config = ros_parameters.read(self, NodeConfig)
-            cameras = self._check_topics(config.image_topics)
+            cameras = camera_names(self, config.image_topics)
             validate(config, cameras)
             task = self._first_task(config)
             backend = self._make_backend(config)
@@ -200,21 +198,6 @@ class MonitorNode(LifecycleNode):
             self._session.monitor.set_task(None, self._now_ns())
             self._publish(self._idle_update(self._now_ns()))
 
-    def _check_topics(self, topics: Sequence[str]) -> tuple[str, ...]:
-        if not topics:
-            raise ParameterError('image_topics: empty; name at least one camera topic')
-        names = []
-        for topic in topics:
-            try:
-                validate_topic_name(topic)
-                names.append(self.resolve_topic_name(topic))
-            except InvalidTopicNameException as error:
-                reason = ' '.join(str(error).split())
-                raise ParameterError(f'image_topics: {topic!r}: {reason}') from error
-        if len(set(names)) < len(names):
-            raise ParameterError(f'image_topics: a topic is named twice: {", ".join(names)}')
-        return tuple(names)
-
     @staticmethod
     def _first_task(config: NodeConfig) -> Task | None:
         text = config.task.strip()
@@ -242,7 +225,7 @@ class MonitorNode(LifecycleNode):
         """
         if self._session is not None:
             config = build(NodeConfig, values)
-            validate(config, self._check_topics(config.image_topics))
+            validate(config, camera_names(self, config.image_topics))
 
     def _apply_parameters(self, values: dict[str, Any]) -> None:
         session = self._session

@@ -22,8 +22,8 @@ def monitor_yaml() -> str:
     """The parameter file for a real robot."""
     lines = [
         '# Parameters of the monitor and the supervisor for a robot, at their defaults.',
-        '# Of the monitor, model.*, image_topics, task and autostart are fixed while it is',
-        '# configured; the others may be changed on the run, and judging then starts anew.',
+        '# Of the monitor, model.*, server.*, backend, image_topics, task and autostart are fixed',
+        '# while it is configured; the others may be changed on the run.',
         '# Those of the supervisor are read at its start.',
     ]
     for node, config, given in (
