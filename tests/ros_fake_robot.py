@@ -36,6 +36,8 @@ class FakeRobot:
         self._monitor = monitor
         self._replan_name = replan
         self._replan_service: Any = None
+        self._said: MonitorStatus | None = None
+        node.create_timer(0.5, self._repeat_status)
         self.speak()
         self.offer_acknowledgement()
         node.create_subscription(RecoveryEvent, f'{supervisor}/events', self.events.append, EVENTS)
@@ -49,6 +51,7 @@ class FakeRobot:
 
     def fall_silent(self) -> None:
         """As a monitor that has died."""
+        self._said = None
         for publisher in (self._stall, self._success, self._status):
             self._node.destroy_publisher(publisher)
 
@@ -81,7 +84,13 @@ class FakeRobot:
         )
 
     def status(self, state: int, task_id: str = 'task', message: str = '') -> None:
-        self._status.publish(MonitorStatus(state=state, task_id=task_id, message=message))
+        """From now on, as often as the monitor says it."""
+        self._said = MonitorStatus(state=state, task_id=task_id, message=message)
+        self._status.publish(self._said)
+
+    def _repeat_status(self) -> None:
+        if self._said is not None:
+            self._status.publish(self._said)
 
     def succeed(self) -> None:
         self._success.publish(Success(task_id='task', event_id='done', succeeded=True))

@@ -253,7 +253,12 @@ def test_nothing_is_done_by_one_that_stands_by() -> None:
 
 def test_a_blind_monitor_is_reported_and_not_acted_on() -> None:
     bench = Bench()
+    bench.recovery.leads = False
     bench.recovery.on_judging('the monitor sees nothing new', 'task', True)
+    assert not bench.said
+    bench.recovery.leads = True
+    for _ in range(3):
+        bench.recovery.on_judging('the monitor sees nothing new', 'task', True)
     assert [action.kind for action in bench.said] == [Kind.NOT_JUDGED]
     assert bench.stall('a') == []
     bench.recovery.on_judging('', 'task', True)

@@ -138,6 +138,7 @@ class Recovery:
         self._limits = limits or Limits()
         self._running: _Running | None = None
         self._missing: tuple[str, str] = ('', '')
+        self._told_of_trouble = False
         self._waits: dict[tuple[str, str], int] = {}
         self._now_ns = 0
         self._now_s = 0.0
@@ -198,7 +199,10 @@ class Recovery:
         :param trouble: why it does not; empty: it does.
         :param watches: whether it watches a task at all, for which trouble is worth a word.
         """
-        if trouble and not self.not_judged and watches and self.leads:
+        if not trouble:
+            self._told_of_trouble = False
+        elif watches and self.leads and not self._told_of_trouble:
+            self._told_of_trouble = True
             event_id = self.open.event_id if self.open else ''
             self._tell(Kind.NOT_JUDGED, task_id, event_id, f'nothing is done: {trouble}')
         self.not_judged = trouble
