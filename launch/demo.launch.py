@@ -53,6 +53,12 @@ def generate_launch_description() -> LaunchDescription:
                 description='Start the supervisor, which asks the cell to replan after a stall.',
             ),
             DeclareLaunchArgument(
+                'respawn',
+                default_value='false',
+                choices=BOOLEAN,
+                description='Start monitor or supervisor again, after 2 s, if one ends by itself.',
+            ),
+            DeclareLaunchArgument(
                 'log_level',
                 default_value='info',
                 choices=('debug', 'info', 'warn', 'error', 'fatal'),
@@ -61,6 +67,16 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=make_cell),
         ]
     )
+
+
+def whole_number(name: str, text: str) -> int:
+    """The value of the argument ``name``.
+
+    :raises RuntimeError: in one sentence, which launch prints instead of a traceback.
+    """
+    if not (text.isascii() and text.isdigit()):
+        raise RuntimeError(f'{name}:={text}: not a whole number; give one from 0 up')
+    return int(text)
 
 
 def make_cell(context: LaunchContext) -> list[Node | IncludeLaunchDescription]:
@@ -79,7 +95,7 @@ def make_cell(context: LaunchContext) -> list[Node | IncludeLaunchDescription]:
             {
                 'task': task,
                 'fault': value('fault'),
-                'seed': int(value('seed')),
+                'seed': whole_number('seed', value('seed')),
                 'wait_for': 'progress_monitor',
             }
         ],
@@ -97,6 +113,7 @@ def make_cell(context: LaunchContext) -> list[Node | IncludeLaunchDescription]:
             'model': value('model'),
             'supervisor': value('supervisor'),
             'replan_service': 'cell/replan',
+            'respawn': value('respawn'),
             'log_level': value('log_level'),
         }.items(),
     )

@@ -13,6 +13,7 @@ from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = 'progress_monitor'
 BOOLEAN = ('true', 'false')
+RESPAWN_DELAY_S = 2.0
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -48,8 +49,9 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'model',
                 default_value='',
-                description='Folder of a checkpoint, or its name on the Hugging Face hub. '
-                'Empty: model.path of params_file.',
+                description='Folder of a checkpoint, or its name on the Hugging Face hub, from '
+                'which it is then fetched. Empty: model.path of params_file; where that names '
+                'none either, nothing is fetched and ~/status says what is missing.',
             ),
             DeclareLaunchArgument(
                 'quantization',
@@ -75,6 +77,13 @@ def generate_launch_description() -> LaunchDescription:
                 default_value='',
                 description='std_srvs/Trigger service that makes the robot plan anew. '
                 'Empty: replan_service of params_file.',
+            ),
+            DeclareLaunchArgument(
+                'respawn',
+                default_value='false',
+                choices=BOOLEAN,
+                description='Start a node again, after 2 s, that ended by itself. Leave it false '
+                'where a lifecycle manager has to configure the monitor anew.',
             ),
             DeclareLaunchArgument(
                 'log_level',
@@ -118,6 +127,8 @@ def make_nodes(context: LaunchContext) -> list[Node]:
             'arguments': ['--ros-args', '--log-level', value('log_level')],
             'output': 'screen',
             'emulate_tty': True,
+            'respawn': value('respawn') == 'true',
+            'respawn_delay': RESPAWN_DELAY_S,
         }
 
     nodes: list[Node] = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from progress_monitor.types import NAN, PlanStep, State, StepStatus
 
 Colour = tuple[int, int, int]
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_Font: TypeAlias = 'ImageFont.FreeTypeFont | ImageFont.ImageFont'
 
 HEIGHT = 480
 PANEL_WIDTH = 420

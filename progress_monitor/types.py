@@ -7,6 +7,7 @@ Progress is 0..1, and NaN where it is unknown. Enum values equal those of the RO
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -130,6 +131,14 @@ class Frame:
     image: NDArray[np.uint8]
 
 
+_uids = itertools.count(1)
+
+
+def new_uid() -> int:
+    """A number for a frame that no other frame of this process has."""
+    return next(_uids)
+
+
 @dataclass(frozen=True)
 class Task:
     """The task being watched. ``allowance_s`` 0 takes the parameter's."""
@@ -226,13 +235,17 @@ class Capabilities:
 
     Both sides of a frame are brought to multiples of ``frame_multiple`` pixels by the model room.
     ``tick_ms`` is the measured cost of a window of five new frames with a short answer,
-    ``frame_ms`` that of one more frame; NaN where not measured.
+    ``frame_ms`` that of one more frame; NaN where not measured. ``max_pixels`` is the most pixels
+    of a frame that the model is shown, which may be fewer than configured where the deadline asks
+    for it, and ``max_tokens`` the most of a prompt and its answer together; 0 where not known.
     """
 
     architecture: str = ''
     frame_multiple: int = 32
     scores: bool = True
     raw_prompts: bool = True
+    max_pixels: int = 0
+    max_tokens: int = 0
     tick_ms: float = NAN
     frame_ms: float = NAN
 

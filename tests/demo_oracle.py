@@ -12,11 +12,11 @@ from typing import ClassVar
 from synchronous import Said, SynchronousBackend, generated
 
 from progress_monitor.msg import GroundTruth
+from progress_monitor.node_config import NodeConfig
 from progress_monitor.ros.messages import to_ns
 from progress_monitor.ros.monitor_node import MonitorNode, started
 from progress_monitor.ros.running import run
 from progress_monitor.types import Request
-from progress_monitor.vlm.config import ModelConfig
 
 
 class OracleBackend(SynchronousBackend):
@@ -26,7 +26,7 @@ class OracleBackend(SynchronousBackend):
     mode = 'true'
     model = 'oracle'
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NodeConfig) -> None:
         super().__init__()
         self._last: GroundTruth | None = None
 
@@ -66,4 +66,4 @@ def make() -> MonitorNode:
 
 if __name__ == '__main__':
     OracleBackend.mode = sys.argv[1]
-    run(make, sys.argv, MonitorNode.close)
+    run(make, sys.argv, MonitorNode.close, MonitorNode.end)

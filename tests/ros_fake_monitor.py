@@ -12,10 +12,10 @@ import numpy as np
 from synchronous import SynchronousBackend, generated
 
 from progress_monitor.backends.worker import WorkerBackend
+from progress_monitor.node_config import NodeConfig
 from progress_monitor.ros.monitor_node import MonitorNode, started
 from progress_monitor.ros.running import run
 from progress_monitor.types import Backend, Generated, Request
-from progress_monitor.vlm.config import ModelConfig
 
 
 def read_answer(request: Request) -> Generated:
@@ -48,9 +48,6 @@ class PictureBackend(SynchronousBackend):
 
     model = 'picture'
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-
     def answer(self, request: Request) -> Generated:
         return read_answer(request)
 
@@ -58,8 +55,8 @@ class PictureBackend(SynchronousBackend):
 def main() -> None:
     engine = sys.argv[1]
 
-    def make(config: ModelConfig) -> Backend:
-        return PictureBackend(config) if engine == 'picture' else WorkerBackend(config, engine)
+    def make(config: NodeConfig) -> Backend:
+        return PictureBackend() if engine == 'picture' else WorkerBackend(config.model, engine)
 
     run(lambda: started(MonitorNode(make)), sys.argv, MonitorNode.close, MonitorNode.end)
 

@@ -28,7 +28,8 @@ LEVELS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # What a room may be told by another although it does not lie above it.
-ALLOWED = {('backends', 'node_config')}
+# Pictures of a bag are decoded by the code that decodes those of a camera.
+ALLOWED = {('backends', 'node_config'), ('offline', 'ros')}
 HEAVY = ('torch', 'transformers', 'bitsandbytes', 'peft', 'accelerate')
 
 

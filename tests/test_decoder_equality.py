@@ -1,5 +1,6 @@
 """The streaming decoder's tokens are those of generate() on the same prompt, whatever it kept."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -8,12 +9,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from vlm_checkpoints import noise_frames, tiny_folder, tiny_vlm, tiny_vlm_double
+from vlm_checkpoints import noise_frames, request, tiny_folder, tiny_vlm, tiny_vlm_double
 
-from progress_monitor.types import Frame, Prompt
+from progress_monitor.types import Finish, Frame, Generate
+from progress_monitor.vlm import stopping
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.loading import VLM
+from progress_monitor.vlm.stopping import TimeLimit
 from progress_monitor_lab.bench.speed_reference import generate
 
 SLOW = settings(
@@ -66,7 +69,7 @@ def test_equal_over_window_policies(vlm, policy, cameras, texts, forgets, limit,
     for tick, (window, text) in enumerate(zip(windows(policy, 6, cameras), texts, strict=True)):
         if tick in forgets:
             decoder.forget()
-        prompt = Prompt(window, text)
+        prompt = request(window, text)
         answer = decoder.answer(prompt)
         assert answer.token_ids == generate(vlm, prompt, limit)
         assert len(answer.token_ids) <= limit
@@ -82,7 +85,7 @@ def test_equal_over_window_policies(vlm, policy, cameras, texts, forgets, limit,
     data=st.data(),
 )
 def test_equal_for_any_draft(vlm, count, size, limit, rows, data):
-    prompt = Prompt(tuple(frame(i, size, 'camera') for i in range(count)), TEXTS[0])
+    prompt = request(tuple(frame(i, size, 'camera') for i in range(count)), TEXTS[0])
     expected = generate(vlm, prompt, limit)
     tokens = st.integers(0, len(vlm.tokenizer) - 1)
     draft = data.draw(
@@ -108,20 +111,22 @@ def test_equal_for_any_draft(vlm, count, size, limit, rows, data):
 @SLOW
 @given(vlm=MODELS, data=st.data(), drafted=st.booleans())
 def test_equal_for_any_stop_rule(vlm, data, drafted):
-    prompt = Prompt(tuple(frame(i, (64, 64), 'camera') for i in range(2)), TEXTS[1])
+    prompt = request(tuple(frame(i, (64, 64), 'camera') for i in range(2)), TEXTS[1])
     free = generate(vlm, prompt, 20, stop=())
     text = vlm.tokenizer.decode(free)
     start = data.draw(st.integers(0, max(len(text) - 1, 0)))
     wanted = text[start : start + data.draw(st.integers(1, 4))]
     stop = (wanted,) if wanted.isascii() else ('}{',)
-    decoder = StreamingDecoder(vlm, max_new_tokens=20, stop=stop)
+    decoder = StreamingDecoder(vlm, max_new_tokens=20)
+    prompt = replace(prompt, want=Generate(stop=stop))
     if drafted:
         decoder.suggest(free)
     answer = decoder.answer(prompt)
     expected = generate(vlm, prompt, 20, stop=stop)
     assert answer.token_ids == expected
-    if answer.finish != 'end':
-        assert (answer.finish == 'tag') == (stop[0] in vlm.tokenizer.decode(expected))
+    if answer.finish is not Finish.END:
+        said = vlm.tokenizer.decode(expected).lower()
+        assert (answer.finish is Finish.STOP) == (stop[0].lower() in said)
 
 
 @pytest.mark.parametrize('seed', [3, 4, 5])
@@ -130,7 +135,7 @@ def test_equal_in_single_precision(seed):
     frames = noise_frames(12)
     decoder = StreamingDecoder(vlm, max_new_tokens=24)
     for newest in range(5, 13):
-        prompt = Prompt(tuple(frames[:newest]), TEXTS[0])
+        prompt = request(tuple(frames[:newest]), TEXTS[0])
         assert decoder.answer(prompt).token_ids == generate(vlm, prompt, 24)
 
 
@@ -138,12 +143,15 @@ def test_equal_in_single_precision(seed):
 def test_the_loop_over_layers_gives_the_models_logits(dtype):
     vlm = VLM.from_pretrained(str(tiny_folder(1)), device='cpu')
     vlm = replace(vlm, model=vlm.model.to(dtype), dtype=dtype)
-    prompt = Prompt(tuple(frame(i, SIZES[i], 'camera') for i in range(3)), TEXTS[0])
+    prompt = request(tuple(frame(i, SIZES[i], 'camera') for i in range(3)), TEXTS[0])
     tokens = vlm.prompts.build(prompt)
     decoder = StreamingDecoder(vlm)
     with torch.inference_mode():
-        decoder._encode(prompt.frames)
-        ours = decoder._prefill(tokens, prompt.frames, 0, (20, 21, 22))
+        decoder.answer(prompt)
+        session = decoder._sessions.get('')
+        session.forget()
+        decoder._forwards.begin(session, tokens, decoder._vision)
+        ours = decoder._forwards.prefill((20, 21, 22), TimeLimit(math.inf))
         images = [f.image for f in prompt.frames]
         theirs = vlm.model(
             input_ids=torch.from_numpy(np.append(tokens.ids, [20, 21, 22]))[None],
@@ -158,7 +166,7 @@ def test_the_loop_over_layers_gives_the_models_logits(dtype):
 
 def test_a_repeated_prompt_costs_one_forward_and_no_vision():
     vlm = tiny_vlm(0)
-    prompt = Prompt(tuple(noise_frames(3)), TEXTS[0])
+    prompt = request(tuple(noise_frames(3)), TEXTS[0])
     decoder = StreamingDecoder(vlm, max_new_tokens=16)
     first = decoder.answer(prompt)
     second = decoder.answer(prompt)
@@ -174,9 +182,9 @@ def test_a_growing_window_reuses_everything_before_the_new_frame():
     vlm = tiny_vlm(0)
     frames = noise_frames(6)
     decoder = StreamingDecoder(vlm, max_new_tokens=4)
-    decoder.answer(Prompt(tuple(frames[:5]), TEXTS[0]))
-    stats = decoder.answer(Prompt(tuple(frames), TEXTS[0])).stats
-    tokens = vlm.prompts.build(Prompt(tuple(frames), TEXTS[0]))
+    decoder.answer(request(tuple(frames[:5]), TEXTS[0]))
+    stats = decoder.answer(request(tuple(frames), TEXTS[0])).stats
+    tokens = vlm.prompts.build(request(tuple(frames), TEXTS[0]))
     # Everything up to the last old image's end, and the new image's start mark, is new.
     assert stats.reused_tokens == tokens.spans[4][1] + 1
     assert stats.frames_encoded == 1
@@ -187,19 +195,24 @@ def test_nothing_is_kept_of_frames_that_left_the_window():
     frames = noise_frames(9)
     decoder = StreamingDecoder(vlm, max_new_tokens=4)
     for start in range(6):
-        decoder.answer(Prompt(tuple(frames[start : start + 3]), TEXTS[0]))
+        decoder.answer(request(tuple(frames[start : start + 3]), TEXTS[0]))
         assert set(decoder._vision.features) == set(range(start, start + 3))
 
 
-def test_the_time_limit_ends_an_answer_and_is_reported():
+def test_the_time_limit_ends_an_answer_and_is_reported(monkeypatch):
     vlm = tiny_vlm(0)
     decoder = StreamingDecoder(vlm, max_new_tokens=64)
-    answer = decoder.answer(Prompt(tuple(noise_frames(1)), TEXTS[0]), time_limit_s=0.0)
-    assert answer.finish == 'time_limit'
-    assert len(answer.token_ids) == 1
-    whole = decoder.answer(Prompt(tuple(noise_frames(1)), TEXTS[0]))
-    assert whole.finish in ('token_limit', 'end')
-    assert whole.token_ids[:1] == answer.token_ids
+    prompt = request(noise_frames(1), TEXTS[0])
+    # The limit is looked at before the frame, behind it and after every step.
+    clock = itertools.chain([0.0] * 6, itertools.repeat(2.0))
+    with monkeypatch.context() as patched:
+        patched.setattr(stopping, 'perf_counter', lambda: next(clock))
+        answer = decoder.answer(prompt, time_limit_s=1.0)
+    assert answer.finish is Finish.TIME_LIMIT
+    assert 1 <= len(answer.token_ids) < 64
+    whole = decoder.answer(request(tuple(noise_frames(1)), TEXTS[0]))
+    assert whole.finish in (Finish.TOKEN_LIMIT, Finish.END)
+    assert whole.token_ids[: len(answer.token_ids)] == answer.token_ids
 
 
 def test_numbers_that_are_not_finite_are_an_error():
@@ -207,13 +220,13 @@ def test_numbers_that_are_not_finite_are_an_error():
     vlm.model.model.language_model.norm.weight.fill_(math.nan)
     decoder = StreamingDecoder(vlm, max_new_tokens=4)
     with pytest.raises(VLMError, match='not finite'):
-        decoder.answer(Prompt(tuple(noise_frames(1)), TEXTS[0]))
+        decoder.answer(request(tuple(noise_frames(1)), TEXTS[0]))
 
 
 def test_positions_are_those_of_the_model():
     vlm = tiny_vlm(0)
     frames = tuple(frame(i, SIZES[i % 3], 'camera') for i in range(5))
-    tokens = vlm.prompts.build(Prompt(frames, TEXTS[0]))
+    tokens = vlm.prompts.build(request(frames, TEXTS[0]))
     ids = torch.from_numpy(tokens.ids)[None]
     marks = (tokens.keys < 0).astype(np.int32)
     grid = torch.tensor([(1, *vlm.images.grid(f.image)) for f in frames])
@@ -230,16 +243,16 @@ def test_a_step_of_static_shape_equals_the_eager_one(rows):
 
     vlm = tiny_vlm_double(0)
     decoder = StreamingDecoder(vlm, max_new_tokens=4)
-    prompt = Prompt(tuple(noise_frames(2)), TEXTS[0])
+    prompt = request(tuple(noise_frames(2)), TEXTS[0])
     decoder.answer(prompt)
-    cache = decoder._cache
+    cache = decoder._sessions.get('').cache
     length = cache.length
     ids = [20, 21, 22, 23][:rows]
     with torch.inference_mode():
-        eager = decoder._step(ids, 40)
+        eager = decoder._forwards.step(ids, 40)
         cache.crop(length)
         cache.reserve(512)
-        step = FixedStep(decoder._text, cache, rows)
+        step = FixedStep(decoder._architecture.text, cache, rows)
         step.place(ids, 40)
         fixed = step.run()
     assert torch.allclose(fixed, eager, atol=1e-9)
@@ -248,5 +261,5 @@ def test_a_step_of_static_shape_equals_the_eager_one(rows):
 
 def test_without_cuda_steps_stay_eager_and_say_so():
     decoder = StreamingDecoder(tiny_vlm(0), max_new_tokens=4)
-    decoder.answer(Prompt(tuple(noise_frames(1)), TEXTS[0]))
+    decoder.answer(request(tuple(noise_frames(1)), TEXTS[0]))
     assert 'eagerly' in decoder.use_graphs(256)

@@ -1,19 +1,17 @@
 """Drafts, the number's distribution, stop rules and the key-value buffers, each by itself."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from vlm_checkpoints import noise_frames, tiny_vlm
+from vlm_checkpoints import tiny_vlm
 
-from progress_monitor.types import Prompt
+from progress_monitor.types import Finish
 from progress_monitor.vlm.cache import PrefixCache
-from progress_monitor.vlm.decoder import StopRule
 from progress_monitor.vlm.drafting import Draft
-from progress_monitor.vlm.number import expected_number
+from progress_monitor.vlm.number import number_distribution
+from progress_monitor.vlm.stopping import StopRule
 
 CERTAIN = 1.0 - 9e-9
 
@@ -81,90 +79,87 @@ def test_a_proposal_is_a_stretch_of_the_draft(old, new):
         assert any(old[i : i + len(proposal)] == proposal for i in range(len(old) + 1))
 
 
-def number_of(text, shares):
+def number_of(text, shares, tag='progress'):
     """Pieces are single characters; ``shares`` holds the probabilities of every digit."""
     pieces = list(text)
-    start = text.index('<progress>') + len('<progress>')
+    start = text.index(f'<{tag}>') + len(tag) + 2
     table = [digits()] * len(pieces)
     places = [i for i in range(start, len(text)) if text[i].isdigit()]
     for place, probabilities in zip(places, shares, strict=True):
         table[place] = probabilities
-    return expected_number(pieces, table)
+    found = dict(number_distribution(pieces, table, tag))
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert list(found) == sorted(found)
+    return {value: share for value, share in found.items() if share > 1e-4}
 
 
-def test_a_certain_number_has_no_spread():
-    mean, spread = number_of('<progress>42%</progress>', [digits(_4=CERTAIN), digits(_2=CERTAIN)])
-    assert mean == pytest.approx(42.0, abs=1e-3)
-    assert spread == pytest.approx(0.0, abs=1e-2)
+def test_a_certain_number_has_no_other_value():
+    found = number_of('<progress>42%</progress>', [digits(_4=CERTAIN), digits(_2=CERTAIN)])
+    assert found == {42.0: pytest.approx(1.0, abs=1e-4)}
 
 
 def test_the_last_digit_spreads_by_its_own_distribution():
-    mean, spread = number_of('<progress>42%</progress>', [digits(_4=1.0), digits(_2=0.5, _6=0.5)])
-    assert mean == pytest.approx(44.0, abs=1e-3)
-    assert spread == pytest.approx(2.0, abs=1e-2)
+    found = number_of('<score>42%</score>', [digits(_4=1.0), digits(_2=0.5, _6=0.5)], 'score')
+    assert found == {42.0: pytest.approx(0.5), 46.0: pytest.approx(0.5)}
 
 
-def test_a_neighbouring_decade_counts_at_its_near_end():
-    shares = [digits(_4=0.5, _3=0.5), digits(_0=CERTAIN)]
-    mean, spread = number_of('<progress>40%</progress>', shares)
-    assert mean == pytest.approx(39.5, abs=1e-3)
-    assert spread == pytest.approx(0.5, abs=1e-2)
-
-
-def test_a_distant_decade_counts_at_its_middle():
-    shares = [digits(_8=0.5, _2=0.5), digits(_0=CERTAIN)]
-    mean, spread = number_of('<progress>80%</progress>', shares)
-    assert mean == pytest.approx((80 + 24.5) / 2, abs=1e-3)
-    assert spread > 25
+def test_another_decade_counts_at_its_near_end():
+    found = number_of('<answer>41</answer>', [digits(_4=0.5, _3=0.5), digits(_1=CERTAIN)], 'answer')
+    assert found == {39.0: pytest.approx(0.5), 41.0: pytest.approx(0.5)}
 
 
 def test_beside_ninety_a_one_means_a_hundred():
-    shares = [digits(_9=0.5, _1=0.5), digits(_8=CERTAIN)]
-    assert number_of('<progress>98%</progress>', shares)[0] == pytest.approx(99.0, abs=1e-3)
+    found = number_of('<progress>98%</progress>', [digits(_9=0.5, _1=0.5), digits(_8=CERTAIN)])
+    assert found == {98.0: pytest.approx(0.5), 100.0: pytest.approx(0.5)}
     shares = [digits(_1=0.5, _9=0.5), digits(_0=CERTAIN), digits(_0=CERTAIN)]
-    assert number_of('<progress>100%</progress>', shares)[0] == pytest.approx(99.5, abs=1e-3)
+    found = number_of('<progress>100%</progress>', shares)
+    assert found == {99.0: pytest.approx(0.5), 100.0: pytest.approx(0.5)}
 
 
 def test_decimals_are_followed_too():
     shares = [digits(_8=1.0), digits(_4=1.0), digits(_1=0.5, _3=0.5), digits(_3=CERTAIN)]
-    mean, spread = number_of('<progress> 84.13% </progress>', shares)
-    assert mean == pytest.approx((84.13 + 84.3) / 2, abs=1e-2)
-    assert 0.0 < spread < 0.2
+    found = number_of('<progress> 84.13% </progress>', shares)
+    assert found == {84.13: pytest.approx(0.5), 84.3: pytest.approx(0.5)}
 
 
 @given(
     st.integers(0, 100),
     st.lists(st.lists(st.floats(1e-6, 1.0), min_size=10, max_size=10), min_size=3, max_size=3),
 )
-def test_the_expected_number_stays_within_the_scale(number, shares):
+def test_the_numbers_stay_within_the_scale(number, shares):
     text = f'<progress>{number:02d}%</progress>'
-    mean, spread = number_of(text, shares[: len(f'{number:02d}')])
-    assert 0.0 <= mean <= 100.0
-    assert 0.0 <= spread <= 100.0
+    assert all(0.0 <= value <= 100.0 for value in number_of(text, shares[: len(f'{number:02d}')]))
 
 
 @pytest.mark.parametrize(
-    'text', ['', 'no tag', '<progress>n/a</progress>', '<progress>-4%</progress>', '<progress>4']
+    'text',
+    [
+        '',
+        'no tag',
+        '<progress>n/a</progress>',
+        '<progress>-4%</progress>',
+        '<progress>4',
+        '<progress>140</progress>',
+        '<score>4</score>',
+    ],
 )
-def test_no_number_is_unknown(text):
-    mean, spread = expected_number(list(text), [digits()] * len(text))
-    assert math.isnan(mean)
-    assert math.isnan(spread)
+def test_without_a_number_in_the_tag_there_is_no_distribution(text):
+    assert number_distribution(list(text), [digits()] * len(text), 'progress') == ()
 
 
-def test_a_number_in_one_token_is_unknown():
+def test_a_number_in_one_token_has_no_distribution():
     pieces = ['<progress>', '42', '%', '</progress>']
-    assert math.isnan(expected_number(pieces, [digits()] * 4)[0])
+    assert number_distribution(pieces, [digits()] * 4, 'progress') == ()
 
 
 def test_an_answer_ends_with_its_tag_and_not_before():
     vlm = tiny_vlm(0)
     rule = StopRule(vlm)
     ids = vlm.tokenizer('so it is <progress>42%</progress>.')['input_ids']
-    ends = [rule.finish(ids[: count + 1]) for count in range(len(ids))]
+    ends = [rule.finish(ids[: count + 1], ['</Progress>']) for count in range(len(ids))]
     texts = [vlm.tokenizer.decode(ids[: count + 1]) for count in range(len(ids))]
-    assert ends.index('tag') == next(i for i, t in enumerate(texts) if '</progress>' in t)
-    assert rule.finish([next(iter(vlm.end_tokens))]) == 'end'
+    assert ends.index(Finish.STOP) == next(i for i, t in enumerate(texts) if '</progress>' in t)
+    assert rule.finish([next(iter(vlm.end_tokens))], ()) is Finish.END
 
 
 def test_buffers_hand_back_what_was_written_and_forget_what_was_cropped():
@@ -180,11 +175,3 @@ def test_buffers_hand_back_what_was_written_and_forget_what_was_cropped():
     assert cache.common_prefix(np.arange(305)) == 2
     keys, _ = cache.layers[0].update(second, second)
     assert torch.equal(keys, torch.cat([first[:, :, :2], second], 2))
-
-
-def test_special_tokens_in_a_task_do_not_reach_the_prompt():
-    vlm = tiny_vlm(0)
-    frames = tuple(noise_frames(1))
-    clean = vlm.prompts.build(Prompt(frames, 'Push it.'))
-    dirty = vlm.prompts.build(Prompt(frames, 'Push<|image_pad|><|im_end|> it.'))
-    assert (clean.ids == dirty.ids).all()

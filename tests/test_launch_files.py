@@ -66,6 +66,7 @@ def test_arguments_left_empty_leave_the_parameter_file_alone(
     (monitor,) = made('monitor', monkeypatch)
     assert type(monitor).__name__ == 'LifecycleNode'
     assert parameters(monitor) == {'use_sim_time': False, 'autostart': True}
+    assert monitor.keywords['respawn'] is False
     assert monitor.keywords['parameters'][0].arguments == ('<params_file>',)
 
 
@@ -82,6 +83,7 @@ def test_arguments_reach_the_nodes_as_declared_parameters(monkeypatch: pytest.Mo
         autostart='false',
         supervisor='true',
         replan_service='plan_again',
+        respawn='true',
         log_level='debug',
     )
     assert parameters(monitor) == {
@@ -95,6 +97,7 @@ def test_arguments_reach_the_nodes_as_declared_parameters(monkeypatch: pytest.Mo
     assert parameters(supervisor) == {'use_sim_time': True, 'replan_service': 'plan_again'}
     for node, name in ((monitor, 'progress_monitor'), (supervisor, 'supervisor')):
         assert (node.keywords['namespace'], node.keywords['name']) == ('arm', name)
+        assert (node.keywords['respawn'], node.keywords['respawn_delay']) == (True, 2.0)
         assert node.keywords['arguments'] == ['--ros-args', '--log-level', 'debug']
         declared = {item.name for item in declarations(CONFIGS[name])} | {'use_sim_time'}
         assert set(parameters(node)) <= declared
@@ -111,3 +114,11 @@ def test_demo_shows_the_monitor_what_the_cell_does(monkeypatch: pytest.MonkeyPat
     assert (handed['image_topic'], handed['replan_service']) == ('cell/image', 'cell/replan')
     known = defaults(load('monitor', monkeypatch).generate_launch_description())
     assert set(handed) <= set(known)
+
+
+@pytest.mark.parametrize('seed', ['abc', '', '-1', '1.5', '²'])
+def test_a_seed_that_is_no_number_is_refused_in_one_sentence(
+    seed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError, match=f'seed:={seed}: not a whole number'):
+        made('demo', monkeypatch, seed=seed)

@@ -1,31 +1,34 @@
-"""Videos played to the monitor without ROS and without a model."""
+"""Recordings played to the monitor without ROS nodes and without a model."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from bags import write_bag
+from rosbags.rosbag2 import StoragePlugin
+from synchronous import Said, SynchronousBackend, generated
 
-from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.node_config import NodeConfig
-from progress_monitor.offline.__main__ import main, run
-from progress_monitor.offline.player import CAMERA, play, row
+from progress_monitor.offline import command
+from progress_monitor.offline.api import infer_progress
+from progress_monitor.offline.command import main
+from progress_monitor.offline.sinks import SINKS
+from progress_monitor.offline.sources import SourceOptions, open_source
 from progress_monitor.offline.video import frame_rate, read_video, write_video
+from progress_monitor.offline.watch import Outcome, recording_of, watch
 from progress_monitor.parameter_file import read_parameters
 from progress_monitor.parameters import ParameterError, build
-from progress_monitor.types import (
-    Answer,
-    BackendState,
-    BackendStatus,
-    Completion,
-    DecodeStats,
-    Prompt,
-)
+from progress_monitor.types import Failure, Request
 
-FIELDS = {
+FIELDS = [
     'video_path',
     'task',
     'sample_index',
@@ -37,31 +40,33 @@ FIELDS = {
     'progress_source',
     'reasoning',
     'model_output',
-}
+]
+SECOND = 10**9
 
 
-class Brightness:
-    """Answers with the brightness of the newest picture as percent; silent below 1."""
+class Brightness(SynchronousBackend):
+    """Answers with the brightness of the newest picture as percent; babbles above 80."""
 
-    def __init__(self) -> None:
-        self._completion: Completion | None = None
-
-    def status(self) -> BackendStatus:
-        return BackendStatus(BackendState.READY)
-
-    def submit(self, prompt: Prompt) -> None:
-        percent = round(float(np.mean(prompt.frames[-1].image)) / 2.0)
-        text = f'1. Go on.\nTherefore, it is <progress>{percent}%</progress>'
+    def answer(self, request: Request) -> Said:
+        percent = round(float(np.mean(request.frames[-1].image)) / 2.0)
         if percent > 80:
-            text = 'I see nothing.'
-        self._completion = Completion(Answer(text, (), 'tag', DecodeStats(1.0), number_std=2.0))
+            return generated('I see nothing.')
+        text = f'1. Go on.\nTherefore, it is <progress>{percent}%</progress>'
+        return generated(text, percent=float(percent))
 
-    def poll(self) -> Completion | None:
-        completion, self._completion = self._completion, None
-        return completion
 
-    def close(self) -> None:
-        pass
+class Broken(SynchronousBackend):
+    """Answers nothing; or only every other question."""
+
+    def __init__(self, every: int = 1) -> None:
+        super().__init__()
+        self._count = itertools.count()
+        self._every = every
+
+    def answer(self, request: Request) -> Said:
+        if next(self._count) % self._every == 0:
+            return Failure.LOST
+        return generated('1. Go on.\nTherefore, it is <progress>40%</progress>')
 
 
 def pictures(levels: list[int]) -> list[np.ndarray]:
@@ -71,8 +76,19 @@ def pictures(levels: list[int]) -> list[np.ndarray]:
     ]
 
 
-def config() -> NodeConfig:
-    return build(NodeConfig, {'model.path': 'none', 'window.sample_period': 0.5})
+def config(**values: Any) -> NodeConfig:
+    return build(NodeConfig, {'model.path': 'none', 'window.sample_period': 0.5, **values})
+
+
+def run(path: Path, backend: SynchronousBackend, out: Path, **options: Any) -> Outcome:
+    out.mkdir(exist_ok=True)
+    source = open_source(path, SourceOptions(**options))
+    recording = recording_of(source, path, 'make it bright', config(), out)
+    return watch(source, recording, config(), backend, list(SINKS.values()))
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / 'ticks.jsonl').read_text().splitlines()]
 
 
 @pytest.fixture
@@ -80,6 +96,11 @@ def video(tmp_path: Path) -> Path:
     path = tmp_path / 'video.mp4'
     write_video(pictures([40 + 2 * index for index in range(40)]), path, 10.0)
     return path
+
+
+def shots(topic: str, levels: list[int], start_ns: int = 100 * SECOND) -> list[Any]:
+    made = pictures(levels)
+    return [(topic, start_ns + i * SECOND // 10, picture) for i, picture in enumerate(made)]
 
 
 def test_a_video_is_read_as_it_was_written(video: Path) -> None:
@@ -93,39 +114,159 @@ def test_a_video_is_read_as_it_was_written(video: Path) -> None:
 
 def test_each_tick_is_one_line_with_the_published_fields(video: Path, tmp_path: Path) -> None:
     out = tmp_path / 'out'
-    ticks = run(video, 'make it bright', config(), Brightness(), out)
-    lines = [json.loads(line) for line in (out / 'ticks.jsonl').read_text().splitlines()]
-    assert len(lines) == ticks == 8
-    assert all(set(line) >= FIELDS for line in lines)
-    assert [line['frame_index'] for line in lines] == list(range(0, 40, 5))
-    assert [line['sample_index'] for line in lines] == list(range(8))
-    assert lines[4]['window_frame_indices'] == [0, 5, 10, 15, 20]
-    assert lines[4]['timestamp_sec'] == pytest.approx(2.0)
-    assert 36 <= lines[4]['progress'] <= 44
-    assert lines[4]['reasoning'].startswith('1. Go on.')
-    assert '<progress>' in lines[4]['model_output']
+    outcome = run(video, Brightness(), out)
+    written = lines(out)
+    assert len(written) == outcome.ticks == outcome.usable == 8
+    assert all(list(line)[: len(FIELDS)] == FIELDS for line in written)
+    assert [line['frame_index'] for line in written] == list(range(0, 40, 5))
+    assert [line['sample_index'] for line in written] == list(range(8))
+    assert written[4]['window_frame_indices'] == [0, 5, 10, 15, 20]
+    assert written[4]['timestamp_sec'] == pytest.approx(2.0)
+    assert 36 <= written[4]['progress'] <= 44
+    assert written[4]['reasoning'].startswith('1. Go on.')
+    assert '<progress>' in written[4]['model_output']
+    assert written[4]['spread'] == pytest.approx(0.01)
+    assert written[4]['strategy'] == 'procvlm'
+    assert written[4]['max_pixels'] == config().model.max_pixels
+    assert written[4]['finish'] == 'stop'
     assert len(list(read_video(out / 'overlay.mp4'))) == 40
     plot = cv2.imread(str(out / 'timeline.png'))
     assert plot is not None
     assert plot.shape[1] > 1000
+    assert (outcome.failures, outcome.notes) == (0, ())
 
 
-def test_an_answer_without_a_number_is_null_and_not_the_last_value() -> None:
-    frames = [(i, i / 2, p) for i, p in enumerate(pictures([100, 100, 100, 200, 200]))]
-    monitor = ProgressMonitor(config(), Brightness(), (CAMERA,))
-    ticks = [p for p in play(frames, monitor, 'make it bright', 64 * 96) if p.update.estimate]
-    rows = [row(played, 'v', 't', number) for number, played in enumerate(ticks)]
+def test_an_answer_without_a_number_is_null_and_not_the_last_value(tmp_path: Path) -> None:
+    path = tmp_path / 'video.mp4'
+    write_video(pictures([100, 100, 100, 200, 200]), path, 2.0)
+    outcome = run(path, Brightness(), tmp_path / 'out')
+    rows = lines(tmp_path / 'out')
     assert [r['progress_source'] for r in rows] == ['model'] * 3 + ['unknown'] * 2
     assert rows[3]['progress'] is None
     assert rows[3]['parsed_progress'] is None
     assert rows[3]['evidence'] == 'NO_NUMBER'
+    assert (outcome.ticks, outcome.usable) == (5, 3)
 
 
 def test_two_plays_of_one_video_are_the_same(video: Path, tmp_path: Path) -> None:
     for name in ('a', 'b'):
-        run(video, 'make it bright', config(), Brightness(), tmp_path / name)
-    read = [(tmp_path / name / 'ticks.jsonl').read_text() for name in ('a', 'b')]
-    assert read[0] == read[1]
+        run(video, Brightness(), tmp_path / name)
+    assert lines(tmp_path / 'a') == lines(tmp_path / 'b')
+
+
+def test_questions_that_the_model_did_not_answer_are_counted(video: Path, tmp_path: Path) -> None:
+    outcome = run(video, Broken(every=2), tmp_path / 'out')
+    assert (outcome.ticks, outcome.usable, outcome.failures) == (4, 4, 4)
+    assert outcome.reason == 'lost'
+
+
+def test_a_video_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    whole, cut = tmp_path / 'whole.avi', tmp_path / 'cut.avi'
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*'MJPG'), 10.0, (96, 64))
+    for picture in pictures([60] * 40):
+        writer.write(picture)
+    writer.release()
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    outcome = run(cut, Brightness(), tmp_path / 'out')
+    assert outcome.ticks >= 2
+    assert len(outcome.notes) == 1
+    assert 'of 40 frames; it is cut short or damaged' in outcome.notes[0]
+
+
+def test_a_folder_of_pictures_is_played_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for number, picture in enumerate(pictures([40 + 8 * index for index in range(12)])):
+        cv2.imwrite(str(folder / f'frame_{number}.png'), picture)
+    (folder / 'frame_12.png').write_bytes(b'no picture')
+    outcome = run(folder, Brightness(), tmp_path / 'out', period_s=0.5)
+    rows = lines(tmp_path / 'out')
+    assert [row['timestamp_sec'] for row in rows] == [i / 2 for i in range(12)]
+    assert [row['progress'] for row in rows] == pytest.approx(
+        [20 + 4 * index for index in range(12)], abs=1.5
+    )
+    assert len(outcome.notes) == 1
+    assert 'frame_12.png: no picture' in outcome.notes[0]
+
+
+@pytest.mark.parametrize('storage', StoragePlugin)
+@pytest.mark.parametrize('topic', ['/camera/image', '/camera/image/compressed'])
+def test_a_bag_is_played_by_the_stamps_of_its_headers(
+    tmp_path: Path, storage: StoragePlugin, topic: str
+) -> None:
+    pytest.importorskip('sensor_msgs')
+    bag = write_bag(tmp_path / 'bag', shots(topic, [40 + 2 * i for i in range(40)]), storage)
+    outcome = run(bag, Brightness(), tmp_path / 'out')
+    rows = lines(tmp_path / 'out')
+    assert [row['timestamp_sec'] for row in rows] == pytest.approx([i / 2 for i in range(8)])
+    assert {row['camera'] for row in rows} == {topic}
+    assert rows[4]['progress'] == pytest.approx(40, abs=3)
+    assert (outcome.usable, outcome.notes) == (8, ())
+
+
+def test_two_cameras_of_a_bag_are_shown_together(tmp_path: Path) -> None:
+    pytest.importorskip('sensor_msgs')
+    both = [*shots('/left', [60] * 20), *shots('/right', [90] * 20, 100 * SECOND + SECOND // 50)]
+    bag = write_bag(tmp_path / 'bag', sorted(both, key=lambda shot: shot[1]))
+    source = open_source(bag, SourceOptions(topics=('/right', '/left')))
+    assert source.cameras == ('/right', '/left')
+    outcome = run(bag, Brightness(), tmp_path / 'out')
+    assert outcome.usable >= 3
+    rows = lines(tmp_path / 'out')
+    assert len(rows[-1]['window_frame_indices']) % 2 == 0
+    assert len(list(read_video(tmp_path / 'out' / 'overlay.mp4'))) == 20
+
+
+def test_gaps_stamps_that_go_back_and_pictures_without_a_stamp_are_named(tmp_path: Path) -> None:
+    pytest.importorskip('sensor_msgs')
+    first = shots('/image', [60] * 20)
+    second = shots('/image', [60] * 20, 110 * SECOND)
+    odd = [('/image', 0, first[0][2]), ('/image', 105 * SECOND, first[0][2])]
+    bag = write_bag(tmp_path / 'bag', [*first, *second, *odd])
+    outcome = run(bag, Brightness(), tmp_path / 'out')
+    said = '\n'.join(outcome.notes)
+    assert '1 gap of more than 2 s between pictures, the longest 8.1 s at 1.9 s (/image)' in said
+    assert 'stamps go back 1 times' in said
+    assert '1 pictures cannot be used; the last: /image: header.stamp is 0' in said
+
+
+def test_a_bag_that_is_damaged_is_played_up_to_there(tmp_path: Path) -> None:
+    pytest.importorskip('sensor_msgs')
+    bag = write_bag(tmp_path / 'bag', shots('/image', [60] * 150))
+    file = next(bag.glob('*.mcap'))
+    data = bytearray(file.read_bytes())
+    start, end = len(data) * 8 // 10, len(data) * 9 // 10
+    data[start:end] = bytes(end - start)
+    file.write_bytes(data)
+    outcome = run(bag, Brightness(), tmp_path / 'out')
+    assert 5 < outcome.usable < 30
+    assert 'of 150 messages can be read; it is cut short or damaged' in outcome.notes[-1]
+
+
+def test_a_recording_without_its_end_is_refused_with_what_mends_it(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'bag', shots('/image', [60] * 20))
+    file = next(bag.glob('*.mcap'))
+    (bag / 'metadata.yaml').unlink()
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+    with pytest.raises(OSError, match='mcap recover'):
+        open_source(bag, SourceOptions())
+
+
+def test_a_bag_names_the_topics_that_it_has(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'bag', shots('/left', [60] * 3))
+    with pytest.raises(OSError, match='no camera topic /right; those that it has: /left'):
+        open_source(bag, SourceOptions(topics=('/right',)))
+
+
+def test_progress_of_a_video_in_three_lines(video: Path) -> None:
+    rows = infer_progress(video, 'make it bright', backend=Brightness())
+    assert [row['sample_index'] for row in rows] == list(range(8))
+    assert rows[4]['progress'] == pytest.approx(40, abs=3)
+    assert rows[4]['state'] in ('OBSERVING', 'PROGRESSING')
+    with pytest.raises(ValueError, match='task'):
+        infer_progress(video, ' ', backend=Brightness())
 
 
 def test_parameter_files_of_the_node_are_understood(tmp_path: Path) -> None:
@@ -159,22 +300,80 @@ def test_the_shipped_parameter_files_build() -> None:
     ('arguments', 'said'),
     [
         (['missing.mp4', '--task', 'x', '--model', 'm'], 'missing.mp4: no such file'),
-        (['{video}', '--task', ' ', '--model', 'm'], '--task is empty'),
+        (['{video}', '--task', ' ', '--model', 'm'], 'task: the text is empty'),
+        (['{video}', '--task', 'x', '--model', 'm', '--period', '0'], '--period'),
         (['{video}', '--task', 'x', '--model', '/no/such/model'], '/no/such/model'),
         (['{video}', '--task', 'x', '--model', 'm', '--params', 'no.yaml'], 'no.yaml'),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(
-    arguments: list[str], said: str, video: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    said: str,
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main([part.format(video=video) for part in arguments]) == 2
     errors = capsys.readouterr().err
     assert said in errors
-    assert 'Traceback' not in errors
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ('backend', 'code', 'said'),
+    [
+        (Brightness, 0, '8 ticks, 8 of them usable; written to'),
+        (Broken, 1, 'not a single answer was usable: lost'),
+    ],
+)
+def test_a_run_without_one_usable_answer_fails(
+    backend: type[SynchronousBackend],
+    code: int,
+    said: str,
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, 'inline_backend', lambda config: backend())
+    given = [str(video), '--task', 'x', '--model', 'm', '--out', str(tmp_path), '--write', 'jsonl']
+    assert main(given) == code
+    told = capsys.readouterr()
+    assert said in (told.err if code else told.out)
+    assert (tmp_path / 'ticks.jsonl').is_file()
+    assert not (tmp_path / 'overlay.mp4').exists()
+
+
+@pytest.mark.parametrize('module', ['progress_monitor', 'progress_monitor.offline'])
+def test_both_commands_are_one(module: str, tmp_path: Path) -> None:
+    words = ['watch'] if module == 'progress_monitor' else []
+    ran = subprocess.run(
+        [sys.executable, '-m', module, *words, 'no.mp4', '--task', 'x', '--model', 'm'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (2, 'no.mp4: no such file\n')
+
+
+def test_an_unknown_command_lists_those_that_there_are() -> None:
+    ran = subprocess.run(
+        [sys.executable, '-m', 'progress_monitor', 'dance'],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert 'python -m progress_monitor {watch}' in ran.stderr
 
 
 def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'text.mp4'
     path.write_text('no video')
     with pytest.raises(OSError, match='no picture can be read'):
-        list(read_video(path))
+        list(open_source(path, SourceOptions()).pictures())

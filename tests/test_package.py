@@ -59,6 +59,26 @@ def test_package_xml_names_every_ros_package_that_is_imported() -> None:
     assert root.findtext('version') == progress_monitor.__version__
 
 
+def test_every_other_import_of_the_package_is_declared() -> None:
+    """By a rosdep key where a robot has it from there, else in the requirements of pip."""
+    root = ElementTree.parse(ROOT / 'package.xml').getroot()
+    keys = {str(item.text) for item in root if item.tag.endswith('depend')}
+    pip = {
+        re.split(r'[=<>;\[ ]', line)[0].lower().replace('-', '_')
+        for name in ('base', 'ml')
+        for line in (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+        if line and not line.startswith('#')
+    }
+    rosdep = {'PIL': 'python3-pil', 'cv2': 'python3-opencv', 'yaml': 'python3-yaml'}
+    undeclared = set()
+    for path in ROOT.glob('progress_monitor/**/*.py'):
+        for name in imported(path) - set(sys.stdlib_module_names) - {'progress_monitor'}:
+            declared = rosdep.get(name, f'python3-{name}') in keys or name.lower() in pip
+            if not declared and not ROS_PACKAGE.match(name):
+                undeclared.add((name, str(path.relative_to(ROOT))))
+    assert undeclared == set()
+
+
 def test_cmake_lists_every_interface() -> None:
     listed = re.findall(
         r'^  ((?:msg|srv|action)/\w+\.\w+)$', (ROOT / 'CMakeLists.txt').read_text(), re.MULTILINE

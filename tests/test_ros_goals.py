@@ -68,6 +68,17 @@ def send(node: tuple[Probe, ActionClient], probe: Probe) -> Any:
     return lambda **request: Goal(probe, node[1], **request)
 
 
+def stall_of(probe: Probe, task_id: str) -> str:
+    """The event of a task's stall, once it stalls."""
+
+    def stalled() -> bool:
+        last = probe.stalls[-1] if probe.stalls else None
+        return last is not None and last.stalled and last.task_id == task_id
+
+    probe.wait(stalled, what=f'a stall of {task_id}')
+    return str(probe.stalls[-1].event_id)
+
+
 def test_a_goal_feeds_back_and_ends_in_success(probe: Probe, send: Any) -> None:
     goal = send(task='Lift the block.', task_id='lift')
     probe.wait(lambda: len(goal.feedback) >= 3, what='feedback')
@@ -172,8 +183,8 @@ def test_an_accepted_goal_is_executing_until_it_ends(probe: Probe, send: Any) ->
 
 
 def test_a_goal_that_preempts_a_stalled_one_is_judged_afresh(probe: Probe, send: Any) -> None:
-    send(task='Lift the block.', stop_on_stall=False)
-    probe.wait_state(MonitorStatus.STATE_STALLED)
+    send(task='Lift the block.', task_id='first')
+    stall_of(probe, 'first')
     second = send(task='Push the block.', stop_on_stall=True)
     sent = probe.node.get_clock().now()
     _, result = second.result()
@@ -202,9 +213,8 @@ def test_an_acknowledgement_is_checked_and_can_be_repeated(probe: Probe, send: A
         request = AcknowledgeRecovery.Request(event_id=event_id, **more)
         return probe.call(AcknowledgeRecovery, name, request)
 
-    send(task='Lift the block.')
-    probe.wait_state(MonitorStatus.STATE_STALLED)
-    event_id = probe.stalls[-1].event_id
+    send(task='Lift the block.', task_id='acknowledged')
+    event_id = stall_of(probe, 'acknowledged')
     unknown = acknowledge('nothing')
     assert not unknown.success and 'nothing' in unknown.message
     assert not acknowledge(event_id, mode=77).success
@@ -213,11 +223,12 @@ def test_an_acknowledgement_is_checked_and_can_be_repeated(probe: Probe, send: A
     assert first.event_id == event_id
     again = acknowledge(event_id)
     assert again.success and again.repeated
+    probe.wait(lambda: not probe.stalls[-1].stalled, what='the release')
     stalls = len(probe.stalls)
     probe.spin(3.0)  # far beyond the allowance
     assert not any(item.stalled for item in probe.stalls[stalls:])
     assert acknowledge(event_id, mode=AcknowledgeRecovery.Request.RELEASE).success
-    probe.wait_state(MonitorStatus.STATE_STALLED)
+    probe.wait(lambda: len(probe.stalls) > stalls and probe.stalls[-1].stalled, what='a stall')
     assert probe.stalls[-1].event_id != event_id
     assert acknowledge(event_id, mode=AcknowledgeRecovery.Request.RELEASE).repeated
 
@@ -237,3 +248,29 @@ def test_a_goal_ends_with_the_nodes_activity(probe: Probe, send: Any) -> None:
     assert goal.result()[1].error_code == Result.NOT_ACTIVE
     assert send(task='Lift the block.').result()[1].error_code == Result.NOT_ACTIVE
     assert probe.transition(Transition.TRANSITION_ACTIVATE)
+
+
+def test_a_goal_waits_for_the_model_or_is_refused_as_it_asks(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp('loading')
+    monkeypatch.setenv('ROS_FAKE_CONTROL', str(folder / 'control'))
+    gate = folder / 'gate'
+    monkeypatch.setenv('ROS_FAKE_GATE', str(gate))
+    command = monitor_command('ros_fake_engine:make_late', goal_patience_s=1.0)
+    with running(folder, fresh_domain(), command) as (probe, _):
+        probe.show = 0.3
+        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
+        probe.wait(client.server_is_ready, what='the action')
+        probe.wait_state(MonitorStatus.STATE_LOADING)
+        status, result = Goal(
+            probe, client, task='Lift the block.', refuse_unless_ready=True
+        ).result()
+        assert status == GoalStatus.STATUS_ABORTED
+        assert result.error_code == Result.NOT_READY
+        assert result.outcome == Result.OUTCOME_REFUSED
+        waiting = Goal(probe, client, task='Lift the block.')
+        probe.spin(2.0)  # beyond goal_patience_s
+        assert not waiting.done
+        gate.touch()
+        probe.wait(lambda: waiting.feedback, what='feedback once the model is there')

@@ -6,9 +6,10 @@ import pytest
 import torch
 from vlm_checkpoints import tiny_folder, tiny_vlm
 
-from progress_monitor.types import Prompt
+from progress_monitor.types import Finish
+from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor_lab.bench.speed import main
-from progress_monitor_lab.bench.speed_cases import ForcedDecoder
+from progress_monitor_lab.bench.speed_cases import ForcedText, question
 from progress_monitor_lab.bench.speed_episode import record
 from progress_monitor_lab.bench.speed_reference import generate, reference_window
 
@@ -66,14 +67,15 @@ def test_forcing_says_the_text_both_ways():
     text = 'No further steps are required. <progress>100%</progress>'
     forced = vlm.tokenizer(text)['input_ids']
     _, episodes = record('drawn', '', (64, 64), 0.5, 4)
-    prompt = Prompt(tuple(episodes[0][:2]), 'How far?')
-    decoder = ForcedDecoder(vlm, 128)
-    decoder.forced = forced
+    asked = question(episodes[0][:2], 'How far?')
+    choice = ForcedText(vlm)
+    choice.forced = forced
+    decoder = StreamingDecoder(vlm, 128, choice=choice)
     for _ in range(2):
-        answer = decoder.answer(prompt)
+        answer = decoder.answer(asked)
         assert answer.text == text
-        assert answer.finish == 'tag'
-        assert answer.token_ids == generate(vlm, prompt, 128, forced=forced)
+        assert answer.finish is Finish.STOP
+        assert answer.token_ids == generate(vlm, asked, 128, forced=forced)
     assert answer.stats.forwards == 1
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from progress_monitor.types import Frame
+from progress_monitor.types import Frame, Generate, Request, Score
 from progress_monitor.vlm.loading import VLM
 from progress_monitor.vlm.tiny import TINY_TEXT, TINY_VISION, make_checkpoint
 
@@ -48,3 +48,13 @@ def noise_frames(count: int, size: tuple[int, int] = (64, 64), start: int = 0) -
         )
         for index in range(count)
     ]
+
+
+def request(frames, text, stop=('</progress>',), session='', chat=True, **want) -> Request:
+    """The frames first, then the text; a ``Generate`` with the rest of the arguments."""
+    return Request(0, session, (*frames, text), Generate(stop=stop, **want), chat)
+
+
+def score(frames, text, *continuations, session='', chat=False) -> Request:
+    """The log-probabilities of ``continuations`` after the frames and the text."""
+    return Request(0, session, (*frames, text), Score(continuations), chat)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from progress_monitor.backends.openai import OpenAIBackend
 from progress_monitor.backends.worker import WorkerBackend
 from progress_monitor.node_config import NodeConfig
+from progress_monitor.parameters import ParameterError
 from progress_monitor.types import Backend
 
 BACKENDS: dict[str, Callable[[NodeConfig], Backend]] = {
@@ -22,4 +23,9 @@ def make_backend(config: NodeConfig) -> Backend:
 
     :raises ParameterError: if its parameters cannot be used.
     """
+    if config.backend == 'worker' and not config.model.path:
+        raise ParameterError(
+            'model.path: empty; give the folder of a checkpoint, or its name on the hub '
+            '(launch argument model)'
+        )
     return BACKENDS[config.backend](config)

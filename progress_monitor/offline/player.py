@@ -1,7 +1,8 @@
-"""A video played to the monitor, exactly as a camera would be."""
+"""Pictures of a source played to the monitor, exactly as cameras would show them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,23 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_monitor.monitor import ProgressMonitor
+from progress_monitor.offline.sources import Picture
 from progress_monitor.resize import shrink
 from progress_monitor.types import NAN, Estimate, Frame, Generated, MonitorUpdate, State, Task
-
-CAMERA = 'video'
-# Stamps start here: to a monitor, time 0 is a clock that has not started.
-_START_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """One frame of the video and what the monitor made of it.
+    """One picture of the source and what the monitor made of it.
 
-    ``estimate`` is the newest one so far, or None; ``update.estimate`` is set when this frame's
-    tick brought it.
+    ``index`` counts the pictures of all cameras from 0, ``seconds`` is the time since the first
+    one's stamp. ``estimate`` is the newest one so far, or None; ``update.estimate`` is set when
+    this picture's tick brought it.
     """
 
     index: int
+    camera: str
+    stamp_ns: int
     seconds: float
     image: NDArray[np.uint8]
     update: MonitorUpdate
@@ -34,37 +35,51 @@ class Played:
 
 
 def play(
-    frames: Iterable[tuple[int, float, NDArray[np.uint8]]],
+    pictures: Iterable[Picture],
     monitor: ProgressMonitor,
     task: str,
     max_pixels: int,
 ) -> Iterator[Played]:
-    """Show ``frames`` (index, time in s, RGB picture) to ``monitor`` and tick after each.
+    """Show ``pictures`` to ``monitor`` and tick after each.
 
-    The backend must answer inside ``submit``: then the result depends on the video alone.
+    The backend must answer inside ``submit``: then the result depends on the pictures alone.
+
+    :raises ValueError: if the task cannot be watched.
     """
     estimate: Estimate | None = None
-    monitor.set_task(Task('video', task), _START_NS)
-    for index, seconds, image in frames:
-        now_ns = _START_NS + round(seconds * 1e9)
-        monitor.observe(Frame(index, CAMERA, now_ns, shrink(image, max_pixels)))
+    first_ns: int | None = None
+    now_ns = 0
+    for index, picture in enumerate(pictures):
+        if first_ns is None:
+            first_ns = picture.stamp_ns
+            monitor.set_task(Task('offline', task), first_ns)
+        # Cameras are recorded in the order in which they arrived, which is not that of the stamps.
+        now_ns = max(now_ns, picture.stamp_ns)
+        image = shrink(picture.image, max_pixels)
+        monitor.observe(Frame(index, picture.camera, picture.stamp_ns, image))
         update = monitor.tick(now_ns)
         estimate = update.estimate or estimate
-        yield Played(index, seconds, image, update, estimate)
+        seconds = (picture.stamp_ns - first_ns) * 1e-9
+        yield Played(
+            index, picture.camera, picture.stamp_ns, seconds, picture.image, update, estimate
+        )
 
 
-def row(played: Played, video: str, task: str, sample: int) -> dict[str, Any]:
+def row(played: Played, source: str, task: str, sample: int) -> dict[str, Any]:
     """One line of JSON for a tick, with the fields of ProcVLM's video tool (arXiv 2605.08774).
 
     Percent, 0..100. Unlike that tool, which repeats the last value when the answer holds no
-    number, an unknown progress is null here. ``state`` and ``evidence`` are this monitor's own.
+    number, an unknown progress is null here. What follows ``model_output`` is this monitor's own:
+    shares are 0..1, null where unknown.
     """
     update = played.update
-    assert update.estimate is not None
-    progress = update.estimate.progress
-    percent = None if progress != progress else round(progress * 100.0, 4)
+    estimate = update.estimate
+    assert estimate is not None
+    known = _known(estimate.progress)
+    percent = None if known is None else round(known * 100.0, 4)
+    stall = next((item for item in reversed(update.stalls)), None)
     return {
-        'video_path': video,
+        'video_path': source,
         'task': task,
         'sample_index': sample,
         'frame_index': played.index,
@@ -73,13 +88,34 @@ def row(played: Played, video: str, task: str, sample: int) -> dict[str, Any]:
         'progress': percent,
         'parsed_progress': percent,
         'progress_source': 'unknown' if percent is None else 'model',
-        'reasoning': update.estimate.reasoning,
+        'reasoning': estimate.reasoning,
         'model_output': update.answer.text if isinstance(update.answer, Generated) else '',
+        'camera': played.camera,
         'state': State(update.state).name,
-        'evidence': update.estimate.evidence.name,
+        'evidence': estimate.evidence.name,
+        'verdict': estimate.verdict.name,
+        'filtered_progress': _known(update.progress),
+        'rate': _known(update.rate),
+        'spread': _known(estimate.spread),
+        'noise': _known(update.noise),
+        'confidence': _known(update.confidence),
+        'success_probability': _known(estimate.success_probability),
+        'remaining_steps': None
+        if estimate.remaining_steps is None
+        else list(estimate.remaining_steps),
+        'stall': None if stall is None else {'stalled': stall.stalled, 'cause': stall.cause.name},
+        'finish': update.finish,
+        'inference_ms': None if update.answer is None else _known(update.answer.stats.total_ms),
+        'model': update.backend.model,
+        'model_revision': update.model_revision or update.backend.revision,
+        'prompt_hash': update.prompt_hash,
     }
 
 
 def spread_of(played: Played) -> float:
     """Standard deviation of the newest estimate, 0..1; NaN: unknown."""
     return played.estimate.spread if played.estimate else NAN
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -21,7 +21,7 @@ from rclpy.validate_topic_name import validate_topic_name
 from std_srvs.srv import Trigger
 
 from progress_monitor.action import MonitorTask
-from progress_monitor.backends.worker import WorkerBackend
+from progress_monitor.backends.registry import make_backend
 from progress_monitor.monitor import ProgressMonitor, check_task, validate
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import ParameterError, build
@@ -43,10 +43,9 @@ from progress_monitor.types import (
     State,
     Task,
 )
-from progress_monitor.vlm.config import ModelConfig
 
 TICK_PERIOD_S = 0.05
-_FIXED = ('model.', 'image_topics', 'task', 'autostart')
+_FIXED = ('model.', 'server.', 'backend', 'image_topics', 'task', 'autostart')
 _Transition = Callable[['MonitorNode', LifecycleState], TransitionCallbackReturn]
 
 
@@ -81,12 +80,13 @@ def _reports(transition: _Transition) -> _Transition:
 class MonitorNode(LifecycleNode):
     """See the package's documentation of interfaces.
 
-    :param make_backend: makes the model's backend; it must return at once, still loading.
+    :param make_backend: makes the model's backend; it must return at once, still loading, or raise
+        ``ParameterError``.
     """
 
     def __init__(
         self,
-        make_backend: Callable[[ModelConfig], Backend] = WorkerBackend,
+        make_backend: Callable[[NodeConfig], Backend] = make_backend,
         **arguments: Any,
     ) -> None:
         super().__init__('progress_monitor', **arguments)
@@ -134,12 +134,12 @@ class MonitorNode(LifecycleNode):
             cameras = self._check_topics(config.image_topics)
             validate(config, cameras)
             task = self._first_task(config)
+            backend = self._make_backend(config)
         except ParameterError as error:
             self._refused = printable(f'not configured: {error}')
             self.get_logger().error(self._refused)
             return TransitionCallbackReturn.FAILURE
         self._refused = ''
-        backend = self._make_backend(config.model)
         monitor = ProgressMonitor(config, backend, cameras=cameras)
         self._session = _Session(config, backend, monitor)
         self._watch(task)

@@ -95,15 +95,19 @@ class PrefixCache:
 
 @dataclass(frozen=True, eq=False)
 class VisionFeatures:
-    """Embedding of one frame, (tokens, hidden), and its deepstack features of the same shape."""
+    """Embedding of one frame, (tokens, hidden), and its deepstack features of the same shape.
 
+    ``grid`` is the rows and columns of patches of the frame as it was shown.
+    """
+
+    grid: tuple[int, int]
     embedding: torch.Tensor
-    deepstack: tuple[torch.Tensor, ...]
+    deepstack: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass
 class VisionCache:
-    """Features of the frames of the current window, by frame uid."""
+    """Features of the frames that some session shows, by frame uid."""
 
     features: dict[int, VisionFeatures] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""What a backend asks: something that answers prompts one at a time. Imports no torch."""
+"""What a backend asks: something that answers requests one at a time. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,25 +21,32 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Answers prompts one at a time, blocking; decoding ends at ``time_limit_s``."""
+    """Answers requests one at a time, blocking; decoding ends at ``time_limit_s``.
+
+    ``answer`` raises ``RequestRefused`` where this request cannot be answered and the engine is as
+    usable as before, and ``VLMError`` where the model itself fails.
+    """
 
     @property
     def info(self) -> EngineInfo: ...
 
-    def answer(self, request: Request, time_limit_s: float) -> Generated | Scored: ...
-
     def capabilities(self) -> Capabilities: ...
+
+    def answer(self, request: Request, time_limit_s: float) -> Generated | Scored: ...
 
     def memory_mb(self) -> float: ...
 
 
-def load_engine(config: ModelConfig) -> Engine:
+def load_engine(config: ModelConfig, min_images: int = 5, max_images: int = 17) -> Engine:
     """Load the model that ``config`` names.
 
-    :raises VLMError: if it cannot be loaded or run.
+    ``min_images`` new frames must be answered within four fifths of ``config.deadline_s``
+    (infinite where nobody waits), and CUDA graphs hold ``max_images``.
+
+    :raises VLMError: if it cannot be loaded or run, or is too slow for the deadline.
     """
     check_architecture(checkpoint_folder(config.path))
     # A wrong path is told before torch is imported, which takes seconds.
     from progress_monitor.vlm.model_engine import ModelEngine
 
-    return ModelEngine(config)
+    return ModelEngine(config, min_images, max_images)

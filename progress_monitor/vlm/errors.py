@@ -6,4 +6,7 @@ class VLMError(RuntimeError):
 
 
 class RequestRefused(VLMError):
-    """This request cannot be answered; the model lives. The message says why."""
+    """This request cannot be answered, and the model is as usable as before.
+
+    The message names the bound and the figure that breaks it.
+    """

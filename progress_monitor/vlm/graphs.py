@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from progress_monitor.vlm.architectures.base import TextModel
 from progress_monitor.vlm.cache import PrefixCache
-from progress_monitor.vlm.text import TextTower
 
 _WARM_UP_RUNS = 3
 
@@ -20,7 +20,7 @@ class FixedStep:
     Works on any device; on CUDA it can be captured.
     """
 
-    def __init__(self, text: TextTower, cache: PrefixCache, rows: int) -> None:
+    def __init__(self, text: TextModel, cache: PrefixCache, rows: int) -> None:
         keys = cache.layers[0].keys
         assert keys is not None
         device = keys.device
@@ -65,7 +65,7 @@ class StepGraphs:
 
     @classmethod
     def capture(
-        cls, text: TextTower, cache: PrefixCache, capacity: int, rows: Sequence[int]
+        cls, text: TextModel, cache: PrefixCache, capacity: int, rows: Sequence[int]
     ) -> tuple[StepGraphs | None, str]:
         """Capture steps of every count in ``rows`` after growing ``cache`` to ``capacity``.
 

@@ -8,13 +8,13 @@ import time
 
 import torch
 
-from progress_monitor.types import Answer, Prompt
+from progress_monitor.types import Capabilities, Generated, Request, Scored
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.engine import EngineInfo
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.loading import VLM
-from progress_monitor.vlm.quantization import check_kernel, choose, sample_prompt
+from progress_monitor.vlm.quantization import check_kernel, choose, sample_request
 
 _WARM_UP_FRAMES = (1, 5)
 _GRAPH_FRAMES = 17
@@ -24,7 +24,7 @@ _GRAPH_TEXT_TOKENS = 512
 class ModelEngine:
     """The checkpoint that a configuration names, behind a streaming decoder."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, min_images: int, max_images: int) -> None:
         """Load, check the quantised kernel, and answer sample prompts to warm up.
 
         :raises VLMError: if the model cannot be loaded or run.
@@ -39,11 +39,11 @@ class ModelEngine:
             vlm = VLM.from_pretrained(config.path, config.quantization, config.device, config.dtype)
             check_kernel(config.quantization, vlm.device, vlm.dtype)
         self._vlm = vlm
-        self._decoder = StreamingDecoder(vlm, config.max_new_tokens)
+        self._decoder = StreamingDecoder(vlm, config.max_new_tokens, config.max_pixels)
         try:
             for count in _WARM_UP_FRAMES:
                 self._decoder.answer(
-                    sample_prompt(vlm, config.max_pixels, count), config.deadline_s
+                    sample_request(vlm, config.max_pixels, count), config.deadline_s
                 )
             if vlm.device.type == 'cuda':
                 frame_tokens = config.max_pixels // vlm.images.multiple**2 + 2
@@ -68,10 +68,19 @@ class ModelEngine:
         """What was loaded."""
         return self._info
 
-    def answer(self, prompt: Prompt, time_limit_s: float) -> Answer:
-        """Decode the answer to ``prompt``; see ``StreamingDecoder.answer``."""
+    def capabilities(self) -> Capabilities:
+        """What the model can do."""
+        return Capabilities(
+            architecture=self._vlm.model.config.model_type,
+            frame_multiple=self._vlm.images.multiple,
+            max_pixels=self._decoder.max_pixels,
+            max_tokens=self._decoder.max_tokens,
+        )
+
+    def answer(self, request: Request, time_limit_s: float) -> Generated | Scored:
+        """Answer ``request``; see ``StreamingDecoder.answer``."""
         try:
-            return self._decoder.answer(prompt, time_limit_s)
+            return self._decoder.answer(request, time_limit_s)
         except torch.OutOfMemoryError as error:
             raise VLMError(
                 f'out of memory on {self._vlm.device} while answering; lower model.max_pixels or '

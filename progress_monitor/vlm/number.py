@@ -1,98 +1,69 @@
-"""The number in the progress tag as a distribution, from the decoder's own probabilities."""
+"""The number in a tag as a distribution, from the decoder's own probabilities of the digits."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
-NAN = math.nan
-TAG_NUMBER = re.compile(r'<progress>\s*([+-]?)(\d+)(?:\.(\d+))?\s*%?\s*</progress>', re.IGNORECASE)
-_NEIGHBOUR = 10.0
+_LARGEST = 100.0
 
 
-def expected_number(
-    pieces: Sequence[str], digit_probabilities: Sequence[Sequence[float]]
-) -> tuple[float, float]:
-    """Expected value and standard deviation of the number in the tag of an answer.
+def number_distribution(
+    pieces: Sequence[str], digit_probabilities: Sequence[Sequence[float]], tag: str
+) -> tuple[tuple[float, float], ...]:
+    """Pairs of (value, probability) of the first number in ``<tag>`` of an answer, by value.
 
     ``pieces`` holds the text of every token and ``digit_probabilities`` the probabilities of the
-    digits 0..9 at that token, given the tokens before it. Returns (NaN, NaN) where the answer has
-    no number, or where a digit of it is no token of its own.
+    digits 0..9 at that token, given the tokens before it. Empty where the tag holds no number, a
+    number below 0 or above 100, or one of which a digit is no token of its own.
 
-    Only the decoded digits are followed, so what would come after another digit is not known
-    without further forwards. The mass of such a digit is put at the number with that digit which
-    lies nearest to the decoded one, if it is within 10 points (a neighbouring decade: 39 beside
-    41), and otherwise at the middle of the numbers that begin with it. Numbers without a decimal
-    point are taken to have two digits or to be 100, others any number of digits before the point.
-    Probabilities are normalised over the ten digits.
+    Approximations: only the decoded digits are followed, so a number that leaves them at one digit
+    is put at the nearest one to the decoded number, of 0..100, that begins so (39 beside 41, 100
+    beside 98): its distance is a lower bound. Probabilities are normalised over the ten digits,
+    so that a number which ends earlier or later is not seen but for 100.
     """
     text = ''.join(pieces)
-    match = TAG_NUMBER.search(text)
-    if match is None or match[1] == '-':
-        return NAN, NAN
-    integer, fraction = match[2], match[3] or ''
-    first = match.start(2)
+    name = re.escape(tag)
+    match = re.search(rf'<{name}>\s*\+?(\d+(?:\.\d+)?)\s*%?\s*</{name}>', text, re.IGNORECASE)
+    if not tag or match is None or float(match[1]) > _LARGEST:
+        return ()
     starts: dict[int, int] = {}
     position = 0
     for token, piece in enumerate(pieces):
         starts[position] = token
         position += len(piece)
-    decoded = float(f'{integer}.{fraction or 0}')
-    outcomes: list[tuple[float, float, float]] = []
-    mass = 1.0
-    digits = [(first + i, i) for i in range(len(integer))]
-    digits += [(first + len(integer) + 1 + i, len(integer) + i) for i in range(len(fraction))]
-    for place, rank in digits:
-        index = starts.get(place)
-        if index is None or pieces[index] != text[place]:
-            return NAN, NAN
-        probabilities = digit_probabilities[index]
-        total = sum(probabilities)
+    number = match[1]
+    unit = 10.0 ** -len(number.partition('.')[2])
+    masses: dict[float, float] = {}
+    reached = 1.0
+    for place, character in enumerate(number):
+        if character == '.':
+            continue
+        index = starts.get(match.start(1) + place)
+        if index is None or pieces[index] != character:
+            return ()
+        total = sum(digit_probabilities[index])
         if not total > 0.0:
-            return NAN, NAN
-        decoded_digit = int(text[place])
-        for digit in range(10):
-            share = probabilities[digit] / total
-            if digit != decoded_digit and share > 0.0:
-                mean, variance = _elsewhere(integer, fraction, rank, digit, decoded)
-                outcomes.append((mass * share, mean, variance))
-        mass *= probabilities[decoded_digit] / total
-    outcomes.append((mass, decoded, 0.0))
-    total = sum(weight for weight, _, _ in outcomes)
-    mean = sum(weight * value for weight, value, _ in outcomes) / total
-    square = sum(weight * (spread + (value - mean) ** 2) for weight, value, spread in outcomes)
-    return min(max(mean, 0.0), 100.0), math.sqrt(square / total)
+            return ()
+        for digit, probability in enumerate(digit_probabilities[index]):
+            if digit != int(character) and probability > 0.0:
+                value = _nearest(f'{number[:place]}{digit}', float(number), unit)
+                masses[value] = masses.get(value, 0.0) + reached * probability / total
+        reached *= digit_probabilities[index][int(character)] / total
+    masses[float(number)] = masses.get(float(number), 0.0) + reached
+    whole = sum(masses.values())
+    return tuple((value, mass / whole) for value, mass in sorted(masses.items()))
 
 
-def _elsewhere(
-    integer: str, fraction: str, rank: int, digit: int, decoded: float
-) -> tuple[float, float]:
-    """Mean and variance of the numbers that share the first ``rank`` digits and go on otherwise."""
-    ranges = _ranges(integer, fraction, rank, digit)
-    distances = [max(low - decoded, decoded - high, 0.0) for low, high in ranges]
-    low, high = ranges[distances.index(min(distances))]
-    if min(distances) <= _NEIGHBOUR:
-        return min(max(decoded, low), high), 0.0
-    return (low + high) / 2, (high - low) ** 2 / 12
-
-
-def _ranges(integer: str, fraction: str, rank: int, digit: int) -> list[tuple[float, float]]:
-    if rank >= len(integer):
-        place = rank - len(integer)
-        unit = 10.0 ** -(place + 1)
-        kept = float(f'{integer}.{fraction[:place]}0')
-        return [(kept + digit * unit, kept + (digit + 1) * unit)]
-    prefix = int(integer[:rank] + str(digit))
-    if rank >= 2:
-        return [(float(min(prefix, 100)), float(min(prefix, 100)))]
-    size = 1.0 if fraction else 0.0
-    if rank == 1:
-        ranges = [(float(prefix), prefix + size)]
-        return [*ranges, (100.0, 100.0)] if prefix == 10 else ranges
-    ranges = [(prefix * 10.0, prefix * 10.0 + 9.0 + size)]
-    if fraction:
-        ranges.append((float(prefix), prefix + 1.0))
-    if digit == 1:
-        ranges.append((100.0, 100.0))
-    return ranges
+def _nearest(prefix: str, decoded: float, unit: float) -> float:
+    """The nearest number to ``decoded`` that begins with ``prefix``, in steps of ``unit``."""
+    start = float(prefix)
+    if '.' in prefix:
+        spans = [(start, start + 10.0 ** -len(prefix.partition('.')[2]) - unit)]
+    else:
+        spans = [(start * scale, (start + 1.0) * scale - unit) for scale in (1.0, 10.0, 100.0)]
+    allowed = [(low, min(high, _LARGEST)) for low, high in spans if low <= _LARGEST]
+    if not allowed:
+        return _LARGEST
+    values = [round(min(max(decoded, low), high), 6) for low, high in allowed]
+    return min(values, key=lambda value: abs(value - decoded))

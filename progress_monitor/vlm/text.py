@@ -1,6 +1,6 @@
 """The language model's layers, run in a loop of our own.
 
-The modules are transformers' (``Qwen3VLTextModel``), quantised or not; the loop leaves out what
+The modules are transformers', quantised or not, with adapters or without; the loop leaves out what
 its general forward spends on masks, hooks and outputs that nobody here reads. On a CPU that is
 half of a short forward of a small model.
 """
@@ -17,7 +17,7 @@ from progress_monitor.vlm.cache import BufferLayer, PrefixCache
 
 
 class TextTower:
-    """Embedding, decoder layers and output head of a Qwen3-VL model."""
+    """Embedding, decoder layers and output head of a Qwen3-VL or Qwen2.5-VL model."""
 
     def __init__(self, model: Any) -> None:
         self._text = model.model.language_model
@@ -82,9 +82,13 @@ def _attend(
 ) -> torch.Tensor:
     """Attention of the last ``rows`` of ``hidden`` to everything before them."""
     count = hidden.shape[1]
+    normed = hasattr(attention, 'q_norm')
     cos, sin = rotation[0][:, None], rotation[1][:, None]
     shape = (1, count, -1, attention.head_dim)
-    keys = _normalise(attention.k_norm, attention.k_proj(hidden).view(shape)).transpose(1, 2)
+    keys = attention.k_proj(hidden).view(shape)
+    if normed:
+        keys = _normalise(attention.k_norm, keys)
+    keys = keys.transpose(1, 2)
     values = attention.v_proj(hidden).view(shape).transpose(1, 2)
     keys, values = states.update(_rotate(keys, cos, sin), values)
     if rows < count:
@@ -94,7 +98,10 @@ def _attend(
             mask = mask.tril(count - rows)
         mask = mask[:, :, -rows:]
     shape = (1, rows, -1, attention.head_dim)
-    queries = _normalise(attention.q_norm, attention.q_proj(hidden).view(shape)).transpose(1, 2)
+    queries = attention.q_proj(hidden).view(shape)
+    if normed:
+        queries = _normalise(attention.q_norm, queries)
+    queries = queries.transpose(1, 2)
     mixed, _ = sdpa_attention_forward(
         attention, _rotate(queries, cos, sin), keys, values, mask, scaling=attention.scaling
     )

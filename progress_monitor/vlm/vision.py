@@ -67,7 +67,7 @@ class VisionEncoder:
             if index in tower.deepstack_visual_indexes:
                 merger = tower.deepstack_merger_list[len(deepstack)]
                 deepstack.append(merger(hidden))
-        return VisionFeatures(tower.merger(hidden), tuple(deepstack))
+        return VisionFeatures(self._format.grid(image), tower.merger(hidden), tuple(deepstack))
 
     def _geometry(self, grid: tuple[int, int]) -> _Geometry:
         found = self._geometries.get(grid)

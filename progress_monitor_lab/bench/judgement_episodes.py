@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from progress_monitor_lab.bench.judgement_recordings import Recording, load
 from progress_monitor_lab.sim.cell import TASKS, applicable
+from progress_monitor_lab.sim.disturbance import DISTURBANCES, Bump, Disturbance
 
 FRAME_S = 0.1
+NOISE_FREE = 'noise_free_camera'
 NOISE_LEVELS = 0.7
 HISTORY_TASKS = tuple(name for name, task in TASKS.items() if len(task.phases) > 1)
 SIMPLE_TASKS = tuple(name for name in TASKS if name not in HISTORY_TASKS)
@@ -55,7 +57,9 @@ class Episode:
     """What is shown, and what is true at each frame.
 
     ``stall_from`` and ``fall_from`` are the frames at which the robot begins to hang or to lose
-    progress for good reason to be called; -1: it does not.
+    progress for good reason to be called; -1: it does not. ``disturbance`` names what disturbs the
+    camera, ``bump_s`` is when it is knocked (-1: it is not), and ``answer_s`` the time that the
+    model takes for one answer, s.
     """
 
     plan: Plan
@@ -65,6 +69,9 @@ class Episode:
     answerable: bool = True
     stall_from: int = -1
     fall_from: int = -1
+    disturbance: str = ''
+    bump_s: float = -1.0
+    answer_s: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -77,19 +84,27 @@ class Episode:
     def pictures(self) -> Iterator[NDArray[np.uint8]]:
         """The frames as the camera delivers them, (height, width, 3) uint8."""
         rng = np.random.default_rng(_seed(self.plan, 'noise'))
+        disturb = self._disturbance()
         last: NDArray[np.uint8] | None = None
-        for item in self.shown:
+        for number, item in enumerate(self.shown):
             image = np.asarray(self.recording.images[item.index])
             if item.lens == 'frozen' and last is not None:
                 image = last
             elif item.lens == 'still':
-                image = _noisy(image, rng)
+                image = image if self.disturbance == NOISE_FREE else _noisy(image, rng)
             elif item.lens == 'black':
                 image = _noisy(np.zeros_like(image), rng)
             elif item.lens == 'covered':
                 image = _noisy(cv2.GaussianBlur(image, (0, 0), 14.0) // 2, rng)
             last = image
-            yield image
+            yield image if disturb is None else disturb(image, number * FRAME_S)
+
+    def _disturbance(self) -> Disturbance | None:
+        rng = np.random.default_rng(_seed(self.plan, 'disturbance'))
+        if self.bump_s >= 0.0:
+            return Bump(rng, self.bump_s)
+        made = DISTURBANCES.get(self.disturbance)
+        return made(rng) if made is not None else None
 
 
 def _noisy(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -140,7 +155,12 @@ def _paused(plan: Plan, cache: Path, allowance: float, rng: np.random.Generator)
 
 def _frozen_robot(plan: Plan, cache: Path, allowance: float, rng: np.random.Generator) -> Episode:
     """The robot stops at a random point; half of them go on after a long while."""
-    recording = load(cache, plan.task, plan.seed, 'nominal')
+    return _stopped(plan, load(cache, plan.task, plan.seed, 'nominal'), allowance, rng)
+
+
+def _stopped(
+    plan: Plan, recording: Recording, allowance: float, rng: np.random.Generator
+) -> Episode:
     frames = _whole(recording)
     at = int(rng.uniform(0.05, 0.92) * _finish(recording))
     rest = round((allowance + 6.0) / FRAME_S)
@@ -258,6 +278,41 @@ def _camera(lens: str) -> Maker:
     return make
 
 
+def _disturbed(disturbance: str) -> Maker:
+    """The robot works to the end or stops on the way, before a camera that is disturbed."""
+    variant = 'clean' if disturbance == NOISE_FREE else 'nominal'
+
+    def make(plan: Plan, cache: Path, allowance: float, rng: np.random.Generator) -> Episode:
+        recording = load(cache, plan.task, plan.seed, variant)
+        if plan.seed % 2:
+            made = _stopped(plan, recording, allowance, rng)
+        else:
+            made = Episode(plan, _text(plan), recording, tuple(_whole(recording)))
+        return replace(made, disturbance=disturbance)
+
+    return make
+
+
+def _bumped(plan: Plan, cache: Path, allowance: float, rng: np.random.Generator) -> Episode:
+    """The camera is knocked while the robot works; nothing can be told of the task from then on."""
+    recording = load(cache, plan.task, plan.seed, 'nominal')
+    at = float(rng.uniform(0.3, 0.7)) * _finish(recording) * FRAME_S
+    return Episode(plan, _text(plan), recording, tuple(_whole(recording)), bump_s=at)
+
+
+def _slow(answer_s: float) -> Maker:
+    """The model takes its time for every answer."""
+
+    def make(plan: Plan, cache: Path, allowance: float, rng: np.random.Generator) -> Episode:
+        made = (_frozen_robot if plan.seed % 2 else MAKERS['half_speed'])(
+            plan, cache, allowance + 3.0 * answer_s, rng
+        )
+        rest = [Shown(made.shown[-1].index, 'still')] * round(5.0 * answer_s / FRAME_S)
+        return replace(made, answer_s=answer_s, shown=(*made.shown, *rest))
+
+    return make
+
+
 MAKERS: dict[str, Maker] = {
     'nominal': _straight('nominal'),
     'half_speed': _straight('half'),
@@ -277,15 +332,21 @@ MAKERS: dict[str, Maker] = {
     'camera_black': _camera('black'),
     'camera_covered': _camera('covered'),
     'camera_lagging': _camera('lagging'),
+    **{kind: _disturbed(kind) for kind in DISTURBANCES},
+    NOISE_FREE: _disturbed(NOISE_FREE),
+    'bumped_camera': _bumped,
+    'slow_model_2s': _slow(2.0),
+    'slow_model_5s': _slow(5.0),
 }
 CALM_KINDS = ('nominal', 'half_speed', 'quarter_speed', 'paused', 'idle_after_success')
-CAMERA_KINDS = tuple(kind for kind in MAKERS if kind.startswith('camera'))
+CAMERA_KINDS = (*(kind for kind in MAKERS if kind.startswith('camera')), 'bumped_camera')
 _HISTORY_MAKES_NO_SENSE = ('undo', 'reversed', 'cycle', 'looping')
 _SEEDS = {
     'nominal': 4, 'half_speed': 2, 'quarter_speed': 1, 'robot_frozen': 3, 'drop': 5,
     'missed_grasp': 2, 'undo': 2, 'reversed': 2, 'cycle': 1, 'looping': 1, 'camera_frozen': 1,
     'camera_black': 1, 'camera_covered': 1, 'camera_lagging': 1, 'unanswerable': 2, 'static': 1,
-    'paused': 2, 'idle_after_success': 1,
+    'paused': 2, 'idle_after_success': 1, 'distractor': 2, 'exposure_drift': 2, 'compression': 2,
+    'wrist_camera': 2, NOISE_FREE: 2, 'bumped_camera': 1, 'slow_model_2s': 2, 'slow_model_5s': 2,
 }  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -23,13 +22,14 @@ from progress_monitor.types import (
     State,
     Task,
     View,
+    new_uid,
 )
 from progress_monitor_lab.bench.judgement_episodes import FRAME_S, Episode
+from progress_monitor_lab.bench.paced import PacedBackend
 
 START_NS = 1_000_000_000_000
 SYSTEMS = ('memory_on', 'memory_off', 'procvlm', 'last_frame')
 OVER_DDS = 'over_dds'
-_uids = itertools.count(1)
 
 
 @dataclass
@@ -71,16 +71,20 @@ def deliveries(episode: Episode) -> Iterator[tuple[int, int, Frame]]:
     frames = []
     for index, (item, image) in enumerate(zip(episode.shown, episode.pictures(), strict=True)):
         stamp_ns = START_NS + round(index * FRAME_S * 1e9)
-        frame = Frame(next(_uids), 'camera', stamp_ns, image)
+        frame = Frame(new_uid(), 'camera', stamp_ns, image)
         frames.append((stamp_ns + round(item.late * 1e9), index, frame))
     return iter(sorted(frames, key=lambda delivery: delivery[:2]))
 
 
 def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend: Backend) -> Record:
     record = Record(episode.plan.name, system, episode.seconds)
+    if episode.answer_s > 0.0:
+        backend = PacedBackend(backend, episode.answer_s)
     monitor = ProgressMonitor(config, backend, cameras=('camera',))
     monitor.set_task(Task(episode.plan.name, episode.text), START_NS)
     for delivered_ns, _, frame in deliveries(episode):
+        if isinstance(backend, PacedBackend):
+            backend.now_ns = delivered_ns
         monitor.observe(frame)
         update = monitor.tick(delivered_ns)
         name = State(update.state).name

@@ -22,7 +22,7 @@ TAIL_STEPS = 30
 LONGEST_STEPS = 1100
 REPLAN_AFTER = 80
 MISSED_STEPS = 250
-VARIANTS = ('nominal', 'half', 'quarter', 'freeze', 'missed_grasp', 'drop', 'undo')
+VARIANTS = ('nominal', 'clean', 'half', 'quarter', 'freeze', 'missed_grasp', 'drop', 'undo')
 _SPEEDS = {'half': 0.5, 'quarter': 0.25}
 _FAULTS = {'freeze': 'freeze_robot', 'missed_grasp': 'missed_grasp', 'drop': 'drop'}
 
@@ -108,6 +108,7 @@ def _record(task: str, seed: int, variant: str) -> Recording:
         seed=seed,
         speed=_SPEEDS.get(variant, 1.0),
         fault=_FAULTS.get(variant, 'none'),
+        noise=variant != 'clean',
     )
     images: list[NDArray[np.uint8]] = []
     progress: list[float] = []

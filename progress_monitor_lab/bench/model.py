@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from progress_monitor.history import FrameHistory
 from progress_monitor.memory import PlanMemory
 from progress_monitor.resize import fit
 from progress_monitor.strategies import make_strategy
-from progress_monitor.types import Backend, Estimate, Frame, Recollection
+from progress_monitor.types import Backend, Estimate, Frame, Recollection, new_uid
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor_lab.bench.metrics import mae, mean, voc
 from progress_monitor_lab.sim.cell import STEP_PERIOD_S, TASKS, Truth, Workcell, applicable
@@ -37,7 +36,6 @@ MAXIMUM_STEPS = 600
 REPLAN_STEPS = 60
 STATIC_TICKS = 20
 PIXELS = 128 * 128
-_uids = itertools.count()
 # Quantisation and dtype of the unquantised weights.
 PRECISIONS = {'fp32': ('none', 'float32'), 'bf16': ('none', 'bfloat16'), 'nf4': ('nf4', 'float32')}
 
@@ -95,7 +93,7 @@ def play(backend: Backend, task: str, images: Sequence[NDArray[np.uint8]]) -> li
     estimates: list[Estimate] = []
     for number, image in enumerate(images):
         stamp_ns = round(number * TICK_STEPS * STEP_PERIOD_S * 1e9)
-        history.observe(Frame(next(_uids), 'camera', stamp_ns, image))
+        history.observe(Frame(new_uid(), 'camera', stamp_ns, image))
         view = strategy.select(history, stamp_ns)
         assert view is not None
         told = Recollection(TASKS[task].instruction, memory.prompt_text())

@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from progress_monitor.config import WindowConfig
+from progress_monitor.config import MonitorConfig, WindowConfig
 from progress_monitor.strategies.procvlm import ProcVLM
-from progress_monitor.types import Answer, Frame
+from progress_monitor.strategies.selection import WindowSelection
+from progress_monitor.types import Frame, Generate, Generated, Recollection, Request, View
 from progress_monitor.vlm.decoder import StreamingDecoder
+from progress_monitor.vlm.greedy import Greedy, Row
 from progress_monitor.vlm.loading import VLM
 from progress_monitor.vlm.model_engine import peak_resident_mb, resident_mb
-from progress_monitor.vlm.prompt import PromptTokens
-from progress_monitor.window import FrameWindow
 from progress_monitor_lab.bench.speed_reference import (
     REFERENCE_FRAMES,
+    STOP,
     generate,
     reference_window,
 )
@@ -71,28 +73,33 @@ class Device:
     peak: float
 
 
-class ForcedDecoder(StreamingDecoder):
-    """Says a given text at the cost of really decoding it, for random weights."""
+class ForcedText(Greedy):
+    """Chooses the tokens of a given text, at the cost of really decoding it: for random weights."""
 
     forced: Sequence[int] = ()
 
-    def _prefill(
-        self, tokens: PromptTokens, frames: Sequence[Frame], reused: int, draft: Sequence[int]
-    ) -> torch.Tensor:
-        self._first, self._place = tokens.next_position, 0
-        return super()._prefill(tokens, frames, reused, draft)
-
-    def _step(self, ids: Sequence[int], position: int) -> torch.Tensor:
-        self._place = position - self._first + 1
-        return super()._step(ids, position)
-
-    def _read(self, logits: torch.Tensor) -> list[tuple[int, list[float]]]:
-        rows = super()._read(logits)
+    def read(
+        self,
+        logits: torch.Tensor,
+        prompt: NDArray[np.int64],
+        answer: Sequence[int],
+        proposal: Sequence[int],
+    ) -> list[Row]:
+        """The forced tokens, once the logits are there; greedy where none are forced."""
+        rows = super().read(logits, prompt, answer, proposal)
         last = len(self.forced) - 1
         return [
-            (self.forced[min(self._place + index, last)] if self.forced else token, digits)
+            (self.forced[min(len(answer) + index, last)] if self.forced else token, digits)
             for index, (token, digits) in enumerate(rows)
         ]
+
+
+def question(frames: Sequence[Frame], task: str) -> Request:
+    """What the ``procvlm`` strategy asks about ``frames``, oldest first."""
+    view = View(tuple(frames), frames[-1].stamp_ns)
+    (asked,) = ProcVLM(MonitorConfig()).ask(view, Recollection(task))
+    want = Generate(stop=STOP, number_tag='progress')
+    return Request(0, asked.session, asked.parts, want, asked.chat)
 
 
 def run_case(
@@ -109,30 +116,31 @@ def run_case(
 
     ``texts`` are forced as the answers, over and over, where the weights are random.
     """
-    decoder = ForcedDecoder(vlm, max_new_tokens)
+    choice = ForcedText(vlm)
+    decoder = StreamingDecoder(vlm, max_new_tokens, choice=choice)
     steps = _prepare(decoder, vlm, task, episodes[0], texts)
     if vlm.device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(vlm.device)
     ours: list[float] = []
     reference: list[float] = []
-    answers: list[Answer] = []
+    answers: list[Generated] = []
     same = 0
     forced_texts = [vlm.tokenizer(text, add_special_tokens=False)['input_ids'] for text in texts]
     for tick, (window, plain) in enumerate(_windows(policy, episodes)):
         if tick == ticks + UNTIMED_TICKS:
             break
         forced = forced_texts[tick % len(texts)] if texts else []
-        prompt = ProcVLM().prompt(window, task, '')
-        theirs = ProcVLM().prompt(plain, task, '')
+        asked = question(window, task)
+        theirs = question(plain, task)
         reference_ms = _milliseconds(vlm, generate, vlm, theirs, max_new_tokens, forced=forced)[0]
-        decoder.forced = forced
-        our_ms, answer = _milliseconds(vlm, decoder.answer, prompt)
+        choice.forced = forced
+        our_ms, answer = _milliseconds(vlm, decoder.answer, asked)
         if tick < UNTIMED_TICKS:
             continue
         reference.append(reference_ms)
         ours.append(our_ms)
         answers.append(answer)
-        same += not texts and answer.token_ids == generate(vlm, prompt, max_new_tokens)
+        same += not texts and answer.token_ids == generate(vlm, asked, max_new_tokens)
     stats = [answer.stats for answer in answers]
     first = episodes[0][0].image
     return Case(
@@ -183,7 +191,7 @@ def soak(
         for window, _ in _windows('growing', episodes):
             moved = tuple(dataclasses.replace(f, uid=f.uid + offset) for f in window)
             started = time.process_time()
-            elapsed, answer = _milliseconds(vlm, decoder.answer, ProcVLM().prompt(moved, task, ''))
+            elapsed, answer = _milliseconds(vlm, decoder.answer, question(moved, task))
             times.append(elapsed)
             processor.append((time.process_time() - started) * 1e3)
             forwards.append(answer.stats.forwards)
@@ -205,14 +213,14 @@ def soak(
 
 
 def _prepare(
-    decoder: ForcedDecoder, vlm: VLM, task: str, frames: Sequence[Frame], texts: Sequence[str]
+    decoder: StreamingDecoder, vlm: VLM, task: str, frames: Sequence[Frame], texts: Sequence[str]
 ) -> str:
     """Warm both ways up and capture graphs where there are any; says how steps are run."""
-    prompt = ProcVLM().prompt(tuple(frames[:5]), task, '')
-    decoder.answer(prompt)
-    generate(vlm, prompt, 4)
+    asked = question(frames[:5], task)
+    decoder.answer(asked)
+    generate(vlm, asked, 4)
     longest = WindowConfig().max_images
-    tokens = len(vlm.prompts.build(prompt).ids)
+    tokens = len(vlm.prompts.build(asked).ids)
     report = decoder.use_graphs(tokens * longest // min(len(frames), 5) + 512)
     decoder.forget()
     return report
@@ -221,13 +229,14 @@ def _prepare(
 def _windows(policy: str, episodes: Sequence[Sequence[Frame]]) -> Any:
     """Our window and the reference's, for every frame of every episode."""
     bounds = {'max_images': REFERENCE_FRAMES} if policy == 'sliding' else {}
-    config = WindowConfig(policy=policy, sample_period=1e-3, **bounds)
+    config = WindowConfig(policy=policy, **bounds)
     for episode in episodes:
-        window = FrameWindow(config)
-        for newest, frame in enumerate(episode):
-            # One tick, one sample: a true gap in time would start the window anew.
-            window.observe(dataclasses.replace(frame, stamp_ns=(newest + 1) * 10**6))
-            yield window.sample({frame.camera}), reference_window(episode, newest)
+        selection = WindowSelection(config)
+        samples = [(frame,) for frame in episode]
+        for newest in range(len(episode)):
+            # One tick, one sample.
+            window = selection.select(samples[: newest + 1])
+            yield window, reference_window(episode, newest)
 
 
 def _milliseconds(vlm: VLM, function: Any, *arguments: Any, **named: Any) -> tuple[float, Any]:
@@ -250,7 +259,7 @@ def _peak_memory_mb(vlm: VLM) -> float:
     return peak_resident_mb()
 
 
-def _roofline_ms(vlm: VLM, answers: Sequence[Answer], subpixels: int, device: Device) -> float:
+def _roofline_ms(vlm: VLM, answers: Sequence[Generated], subpixels: int, device: Device) -> float:
     """Weights read once per forward at full bandwidth, or sums at full peak, whichever is more."""
     text, head = vlm.model.model.language_model, vlm.model.lm_head
     read = sum(p.numel() * p.element_size() for p in text.layers.parameters())

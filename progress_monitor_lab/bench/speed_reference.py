@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, StoppingCriteria, StoppingCriteriaList
 
-from progress_monitor.types import Frame, Prompt
-from progress_monitor.vlm.decoder import STOP
+from progress_monitor.types import Frame, Request
 from progress_monitor.vlm.loading import VLM
 
+STOP = ('</progress>',)
 REFERENCE_FRAMES = 8
 
 
@@ -22,8 +22,8 @@ class _StopAtText(StoppingCriteria):
         self._start = start
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        text = self._tokenizer.decode(input_ids[0, self._start :])
-        done = any(stop in text for stop in self._stop)
+        text = self._tokenizer.decode(input_ids[0, self._start :]).lower()
+        done = any(stop.lower() in text for stop in self._stop)
         return torch.tensor([done], device=input_ids.device)
 
 
@@ -44,20 +44,17 @@ class ForceText(LogitsProcessor):
 @torch.inference_mode()
 def generate(
     vlm: VLM,
-    prompt: Prompt,
+    request: Request,
     max_new_tokens: int,
     stop: Sequence[str] = STOP,
     forced: Sequence[int] = (),
 ) -> tuple[int, ...]:
-    """Greedy tokens of ``prompt`` up to and with the stop, from a forward over all of it.
+    """Greedy tokens of ``request`` up to and with the stop, from a forward over all of it.
 
     ``forced`` names the tokens that are to come out, each at the cost of a real decode step.
     """
-    tokens = vlm.prompts.build(prompt)
+    tokens = vlm.prompts.build(request)
     ids = torch.from_numpy(tokens.ids).to(vlm.device)[None]
-    images = [frame.image for frame in prompt.frames]
-    pixels = torch.from_numpy(vlm.images.pixel_values(images)).to(vlm.device, vlm.dtype)
-    grid = torch.tensor([(1, *vlm.images.grid(image)) for image in images], device=vlm.device)
     length = ids.shape[1]
     marks = torch.zeros_like(ids, dtype=torch.int32)
     for start, end in tokens.spans:
@@ -65,15 +62,24 @@ def generate(
     output = vlm.model.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        pixel_values=pixels,
-        image_grid_thw=grid,
         mm_token_type_ids=marks,
+        **pictures(vlm, request),
         do_sample=False,
         max_new_tokens=max_new_tokens,
         stopping_criteria=StoppingCriteriaList([_StopAtText(vlm.tokenizer, stop, length)]),
         logits_processor=[ForceText(forced, length)] if forced else None,
     )
     return tuple(output[0, length:].tolist())
+
+
+def pictures(vlm: VLM, request: Request) -> dict[str, torch.Tensor]:
+    """The frames of ``request`` as the arguments of the model's own forward."""
+    images = [frame.image for frame in request.frames]
+    if not images:
+        return {}
+    pixels = torch.from_numpy(vlm.images.pixel_values(images)).to(vlm.device, vlm.dtype)
+    grid = torch.tensor([(1, *vlm.images.grid(image)) for image in images], device=vlm.device)
+    return {'pixel_values': pixels, 'image_grid_thw': grid}
 
 
 def reference_window(episode: Sequence[Frame], newest: int) -> tuple[Frame, ...]:

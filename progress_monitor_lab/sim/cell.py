@@ -80,6 +80,7 @@ class Workcell:
     :param fault_at: true progress at which the fault begins; by default the seed decides.
         A missed grasp is there from the start.
     :param render: False leaves the images black, where only the truth is wanted.
+    :param noise: False takes the sensor's noise away: what does not move then looks the same.
     :raises ValueError: for an unknown task or fault, or a fault that cannot happen to the task.
     """
 
@@ -92,6 +93,7 @@ class Workcell:
         image_size: int = 256,
         fault_at: float | None = None,
         render: bool = True,
+        noise: bool = True,
     ) -> None:
         if task not in TASKS:
             raise ValueError(f'task: {task!r} is not one of {", ".join(TASKS)}')
@@ -110,7 +112,7 @@ class Workcell:
         self._before = self._after = self._moment()
         self._phase_of_step = 1.0
         self._effort = 0.0
-        self._camera = Camera(self._scene, image_size, rng) if render else None
+        self._camera = Camera(self._scene, image_size, rng, noise) if render else None
         self._picture = np.zeros((image_size, image_size, 3), np.uint8)
 
     def step(self, picture: bool = True) -> CellStep:

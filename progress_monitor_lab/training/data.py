@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from progress_monitor_lab.sim.disturbance import DISTURBANCES
 from progress_monitor_lab.sim.tasks import TASKS
+from progress_monitor_lab.training.foreign import foreign
 
 TASK_NAMES = tuple(TASKS)
 PATCH, MERGE = 16, 2
 HELD_OUT = 2
+STEP_PERIOD_S = 0.1
+FRAME_STEPS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +34,32 @@ class Episode:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """All episodes, their frames one after the other: (frames, 128, 128, 3) uint8."""
+    """All episodes, their frames one after the other: (frames, 128, 128, 3) uint8.
+
+    The last ``foreign`` images belong to no episode: they show other scenes.
+    """
 
     episodes: tuple[Episode, ...]
     images: NDArray[np.uint8]
     pose: NDArray[np.float32]
+    foreign: int = 0
+
+    def with_foreign(self, count: int, seed: int) -> Corpus:
+        """The same with ``count`` pictures of other scenes after the episodes' own."""
+        made = foreign(self.images, count, seed)
+        return dataclasses.replace(self, images=np.concatenate([self.images, made]), foreign=count)
+
+    def disturbed(self, seed: int) -> Corpus:
+        """The same as half of the cameras would show it that something disturbs."""
+        rng = np.random.default_rng(seed)
+        images = self.images.copy()
+        for episode in self.episodes:
+            if rng.random() < 0.5:
+                disturb = DISTURBANCES[str(rng.choice(tuple(DISTURBANCES)))](rng)
+                for index in range(len(episode.progress)):
+                    place = episode.first + index
+                    images[place] = disturb(images[place], index * FRAME_STEPS * STEP_PERIOD_S)
+        return dataclasses.replace(self, images=images)
 
     def of_frame(self, name: str) -> NDArray[np.float32] | NDArray[np.int64]:
         """``progress`` or ``stage`` of every frame, in the order of ``images``."""

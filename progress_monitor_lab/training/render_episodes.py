@@ -19,8 +19,8 @@ import numpy as np
 
 from progress_monitor.resize import fit
 from progress_monitor_lab.sim.cell import TASKS, Workcell, applicable
+from progress_monitor_lab.training.data import FRAME_STEPS
 
-FRAME_STEPS = 2
 MAXIMUM_STEPS = 700
 IDLE_STEPS = 40
 PIXELS = 128 * 128

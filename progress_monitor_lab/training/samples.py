@@ -3,7 +3,8 @@
 Windows hold 1 frame or 5 to 17 (ProcVLM's), at 0.2 to 0.8 s from frame to frame. The memory is
 right, a tick or two behind, missing, or wrong. The count of frames says nothing about progress:
 some windows repeat one frame, in some the robot stops, and where a window reaches back before the
-episode the robot waits at its beginning. Some tasks do not fit the scene.
+episode the robot waits at its beginning. Some tasks do not fit the scene, and some scenes are not
+the cell's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from progress_monitor_lab.sim.tasks import TASKS
 from progress_monitor_lab.training.answers import (
+    FOREIGN_TASKS,
     answer,
     prompt,
     refusal,
@@ -30,6 +32,8 @@ REPEATED, STOPPED = 0.12, 0.15
 # Whether a task is done or nearly so hangs on details; the last frames are asked about more often.
 AT_END, ENDING = 0.18, 24
 UNFITTING = 0.1
+# Pictures of other scenes; half of such windows show one picture again and again.
+FOREIGN = 0.1
 LONGEST_EPISODE = 150
 # How often a task is asked about, if not once: what needs memory or sharp eyes is harder.
 SHARES = {
@@ -83,6 +87,8 @@ class Sampler:
     def draw(self, count: int) -> Sample:
         """One sample with a window of ``count`` frames."""
         rng = self._rng
+        if self._corpus.foreign and rng.random() < FOREIGN:
+            return self._foreign(count)
         episode = self._corpus.episodes[rng.choice(len(self._chance), p=self._chance)]
         stride = int(rng.choice(STRIDES))
         end = len(episode.progress)
@@ -95,6 +101,19 @@ class Sampler:
         ages = np.maximum(np.arange(count)[::-1] - still, 0)
         window = np.maximum(last - stride * ages, 0)
         return self._sample(episode, tuple(window.tolist()), stride)
+
+    def _foreign(self, count: int) -> Sample:
+        """Any task in another scene: its neighbours in the corpus are of the same kind."""
+        rng = self._rng
+        shown = len(self._corpus.images) - self._corpus.foreign
+        last = int(rng.integers(shown, len(self._corpus.images)))
+        frames = np.full(count, last)
+        if rng.random() < 0.5:
+            frames = np.clip(last - np.arange(count)[::-1], shown, None)
+        task = str(rng.choice(tuple(TASKS)))
+        text = str(rng.choice((*wordings(task), *FOREIGN_TASKS)))
+        done = (None, (), stages(task)[:1])[int(rng.integers(3))]
+        return Sample(tuple(frames.tolist()), prompt(text, done), refusal())
 
     def _sample(self, episode: Episode, window: tuple[int, ...], stride: int) -> Sample:
         rng = self._rng

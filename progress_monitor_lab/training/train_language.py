@@ -31,6 +31,7 @@ TOKENS_OF_BATCH = 4200
 LONGEST_TEXT = 150
 DIGIT_WEIGHT = 2.0
 CHECKPOINT_STEPS = 400
+FOREIGN_IMAGES = 4000
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,8 +172,8 @@ def main() -> None:
     parser.add_argument('--minutes', type=float, default=40.0)
     parser.add_argument('--rate', type=float, default=1.5e-3)
     arguments = parser.parse_args()
-    train = load(arguments.episodes, held_out=False)
-    held_out = load(arguments.episodes, held_out=True)
+    train = load(arguments.episodes, held_out=False).disturbed(3).with_foreign(FOREIGN_IMAGES, 3)
+    held_out = load(arguments.episodes, held_out=True).with_foreign(FOREIGN_IMAGES // 10, 4)
     source = arguments.start or arguments.run / 'start'
     collate = Collator(source)
     model: Any = Qwen3VLForConditionalGeneration.from_pretrained(

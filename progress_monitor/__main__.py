@@ -1,0 +1,27 @@
+"""Command line: ``python -m progress_monitor COMMAND``."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+# Each module has a function main(arguments) that returns an exit code.
+COMMANDS = {
+    'watch': 'progress_monitor.offline.command',
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command that the first argument names; 2 if it names none."""
+    if not arguments or arguments[0] not in COMMANDS:
+        print(
+            f'usage: python -m progress_monitor {{{",".join(COMMANDS)}}} ...\n'
+            'Each takes --help. The nodes are started with ros2 launch or ros2 run.',
+            file=sys.stderr,
+        )
+        return 2
+    return int(import_module(COMMANDS[arguments[0]]).main(arguments[1:]))
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""Command line: ``python -m progress_monitor watch VIDEO --task "..." --model FOLDER``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from progress_monitor.node_config import NodeConfig
+from progress_monitor.offline.sinks import SINKS
+from progress_monitor.offline.sources import SourceOptions, open_source
+from progress_monitor.offline.watch import Outcome, recording_of, watch
+from progress_monitor.parameter_file import read_parameters
+from progress_monitor.parameters import ParameterError, build
+from progress_monitor.types import Backend, Task
+from progress_monitor.vlm.errors import VLMError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Watch a recording.
+
+    :returns: 0; 1 with one sentence if not a single answer was usable; 2 with one if something
+        that was given cannot be used; 130 if interrupted, with what was written until then.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        outcome = _watch(given)
+    except (OSError, ParameterError, VLMError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'interrupted; what there is was written to {given.out}', file=sys.stderr)
+        return 130
+    for note in outcome.notes:
+        print(note, file=sys.stderr)
+    print(f'{_summary(outcome)}; written to {given.out}')
+    if outcome.usable == 0:
+        why = outcome.reason or 'no question was due: the recording is too short'
+        print(f'not a single answer was usable: {why}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='python -m progress_monitor watch',
+        description='Play a recording to the monitor: JSON lines, an annotated video and a plot.',
+    )
+    parser.add_argument(
+        'source', type=Path, help='video, folder of pictures, or rosbag2 recording (SQLite, MCAP)'
+    )
+    parser.add_argument('--task', required=True, help='what the robot is to do, in words')
+    parser.add_argument('--model', required=True, help='folder of a checkpoint, or its hub name')
+    parser.add_argument(
+        '--params', type=Path, help='YAML file with the parameters of the node progress_monitor'
+    )
+    parser.add_argument('--out', type=Path, default=Path('out/offline'), help='folder to write to')
+    parser.add_argument(
+        '--topic',
+        action='append',
+        default=[],
+        help='camera topic of a bag; may be given several times; default: all',
+    )
+    parser.add_argument(
+        '--period', type=float, default=0.5, help='time between the pictures of a folder, s'
+    )
+    parser.add_argument(
+        '--write', nargs='+', choices=tuple(SINKS), default=list(SINKS), help='what to write'
+    )
+    return parser
+
+
+def _watch(given: argparse.Namespace) -> Outcome:
+    from progress_monitor.monitor import check_task, validate
+
+    values = read_parameters(given.params, 'progress_monitor') if given.params else {}
+    config = build(NodeConfig, {**values, 'model.path': given.model})
+    task = given.task.strip()
+    check_task(Task('offline', task))
+    if not given.period > 0:
+        raise ParameterError(f'--period: {given.period:g} is not a time between pictures')
+    source = open_source(given.source, SourceOptions(tuple(given.topic), given.period))
+    validate(config, source.cameras)
+    given.out.mkdir(parents=True, exist_ok=True)
+    recording = recording_of(source, given.source, task, config, given.out)
+    backend = inline_backend(config)
+    try:
+        return watch(source, recording, config, backend, [SINKS[name] for name in given.write])
+    finally:
+        backend.close()
+
+
+def inline_backend(config: NodeConfig) -> Backend:
+    """The model in this process, loaded.
+
+    :raises VLMError: if it cannot be loaded.
+    :raises ParameterError: if the configuration wants it elsewhere.
+    """
+    from progress_monitor.backends.inline import InlineBackend
+
+    if config.backend != 'worker':
+        raise ParameterError(
+            f'backend: {config.backend} answers in its own time; recordings need the model here'
+        )
+    return InlineBackend(config.model)
+
+
+def _summary(outcome: Outcome) -> str:
+    said = f'{outcome.ticks} ticks, {outcome.usable} of them usable'
+    if outcome.failures:
+        said += f'; {outcome.failures} questions were not answered, the last: {outcome.reason}'
+    return said

@@ -1,0 +1,36 @@
+"""What a sink of played pictures is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from progress_monitor.offline.player import Played
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is being played, for those who write it down.
+
+    ``path`` is the source's, ``camera`` its first one with ``fps`` pictures a second; files go to
+    ``out``. ``settings`` stand in every line of JSON, so that a number can be reproduced.
+    """
+
+    path: Path
+    task: str
+    camera: str
+    fps: float
+    out: Path
+    settings: dict[str, object]
+
+
+class Sink(Protocol):
+    """Takes every picture that was played, in order, and then its end.
+
+    Both raise ``OSError`` if something cannot be written.
+    """
+
+    def put(self, played: Played) -> None: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,157 @@
+"""A rosbag2 recording, SQLite or MCAP, by the stamps that the cameras gave. Needs no running ROS.
+
+Pictures are decoded by the same code as on the robot, which wants ROS's message packages.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from progress_monitor.offline.sources.source import Picture, SourceKind, SourceOptions
+from progress_monitor.printable import printable
+
+_RAW = 'sensor_msgs/msg/Image'
+_COMPRESSED = 'sensor_msgs/msg/CompressedImage'
+_SUFFIXES = ('.mcap', '.db3')
+_USUAL_FPS = 10.0
+
+
+class BagSource:
+    """The pictures of one or more camera topics of a bag, in the order recorded; see ``Source``.
+
+    :raises OSError: if the bag cannot be opened, or lacks a topic; the text names those it has.
+    """
+
+    def __init__(self, path: Path, topics: tuple[str, ...]) -> None:
+        self.notes: list[str] = []
+        self._path = path
+        self._reader = _open_reader(path)
+        found = {
+            name: info
+            for name, info in self._reader.topics.items()
+            if info.msgtype in (_RAW, _COMPRESSED)
+        }
+        listed = ', '.join(found) or 'none'
+        missing = [topic for topic in topics if topic not in found]
+        if missing or not found:
+            self._reader.close()
+            wanted = f'no camera topic {missing[0]}' if missing else 'no camera topic'
+            raise OSError(f'{path}: {wanted}; those that it has: {listed}')
+        self.cameras = topics or tuple(found)
+        self._connections = [
+            connection
+            for connection in self._reader.connections
+            if connection.topic in self.cameras
+        ]
+        seconds = self._reader.duration * 1e-9
+        count = found[self.cameras[0]].msgcount
+        self.fps = (count - 1) / seconds if count > 1 and seconds > 0 else _USUAL_FPS
+
+    def pictures(self) -> Iterator[Picture]:
+        """All pictures that can be decoded. The stamp is the header's, not the recorder's."""
+        read, refused, reason = 0, 0, ''
+        try:
+            for topic, message in self._messages():
+                stamp = message.header.stamp
+                stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+                image, why = _decode(message, stamp_ns)
+                if image is None:
+                    refused, reason = refused + 1, f'{topic}: {why}'
+                    continue
+                read += 1
+                yield Picture(topic, stamp_ns, image)
+        finally:
+            self._reader.close()
+        if refused:
+            self.notes.append(f'{refused} pictures cannot be used; the last: {printable(reason)}')
+        if read == 0:
+            raise OSError(f'{self._path}: no picture can be read: {reason or "it holds none"}')
+
+    def _messages(self) -> Iterator[tuple[str, Any]]:
+        """Topic and message, up to the place where the file is damaged, if it is."""
+        read = 0
+        messages = self._reader.messages(self._connections)
+        while True:
+            try:
+                connection, _, data = next(messages)
+                message = self._reader.deserialize(data, connection.msgtype)
+            except StopIteration:
+                break
+            except Exception as error:  # damaged files make the reader raise what it will
+                self.notes.append(printable(f'{self._path}: {error or type(error).__name__}', 200))
+                break
+            read += 1
+            yield connection.topic, message
+        promised = sum(connection.msgcount for connection in self._connections)
+        if read < promised:
+            self.notes.append(
+                f'{self._path}: {read} of {promised} messages can be read; it is cut short or '
+                'damaged'
+            )
+
+
+def _open_reader(path: Path) -> Any:
+    from rosbags.highlevel import AnyReader
+    from rosbags.typesys import Stores, get_typestore
+
+    # A recorder that was killed has written no metadata; the file itself may be whole.
+    if path.is_dir() and not (path / 'metadata.yaml').is_file():
+        path = next(item for item in sorted(path.iterdir()) if item.suffix in _SUFFIXES)
+    try:
+        reader = AnyReader([path], default_typestore=get_typestore(Stores.LATEST))
+        reader.open()
+    except Exception as error:  # as above
+        raise OSError(
+            f'{path}: no bag that can be read ({printable(str(error), 200)}); one that was cut '
+            'short is mended with "mcap recover" or "ros2 bag reindex"'
+        ) from error
+    return reader
+
+
+def _decode(message: Any, stamp_ns: int) -> tuple[NDArray[np.uint8] | None, str]:
+    """The picture, or why there is none."""
+    try:
+        from sensor_msgs.msg import CompressedImage, Image
+
+        from progress_monitor.ros.images import ImageError, to_rgb
+    except ImportError as error:
+        raise OSError(
+            f'reading pictures of a bag needs ROS 2: {error}; source its setup'
+        ) from error
+    if stamp_ns == 0:
+        return None, 'header.stamp is 0'
+    data = array('B', message.data.tobytes())
+    if hasattr(message, 'format'):
+        told = CompressedImage(format=message.format, data=data)
+    else:
+        told = Image(
+            height=message.height,
+            width=message.width,
+            encoding=message.encoding,
+            is_bigendian=message.is_bigendian,
+            step=message.step,
+            data=data,
+        )
+    try:
+        return to_rgb(told), ''
+    except ImageError as error:
+        return None, str(error)
+
+
+def _accepts(path: Path) -> bool:
+    if path.is_dir():
+        return any(item.suffix in _SUFFIXES for item in path.iterdir())
+    return path.suffix in _SUFFIXES
+
+
+def _open(path: Path, options: SourceOptions) -> BagSource:
+    return BagSource(path, options.topics)
+
+
+BAG = SourceKind('a rosbag2 recording', _accepts, _open)

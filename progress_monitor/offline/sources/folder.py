@@ -1,0 +1,69 @@
+"""A folder of pictures, one after the other by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from progress_monitor.offline.sources.source import (
+    START_NS,
+    Picture,
+    SourceKind,
+    SourceOptions,
+)
+
+CAMERA = 'pictures'
+_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+
+
+class FolderSource:
+    """The pictures of one folder, ``period_s`` apart; see ``Source``."""
+
+    def __init__(self, path: Path, period_s: float) -> None:
+        self.cameras = (CAMERA,)
+        self.fps = 1.0 / period_s
+        self.notes: list[str] = []
+        self._path = path
+        self._files = _pictures_in(path)
+
+    def pictures(self) -> Iterator[Picture]:
+        """All that can be read. One that cannot leaves its time empty."""
+        read = 0
+        for index, file in enumerate(self._files):
+            data = np.fromfile(file, np.uint8)
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+            if image is None:
+                self.notes.append(f'{file}: no picture; left out')
+                continue
+            read += 1
+            stamp_ns = START_NS + round(index / self.fps * 1e9)
+            picture = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+            yield Picture(CAMERA, stamp_ns, picture)
+        if read == 0:
+            raise OSError(f'{self._path}: none of its {len(self._files)} files is a picture')
+
+
+def _pictures_in(path: Path) -> list[Path]:
+    found = [item for item in path.iterdir() if item.suffix.lower() in _SUFFIXES]
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """By the numbers in the name, so that 10 comes after 9."""
+    parts = re.split(r'(\d+)', path.name)
+    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts]
+
+
+def _accepts(path: Path) -> bool:
+    return path.is_dir() and bool(_pictures_in(path))
+
+
+def _open(path: Path, options: SourceOptions) -> FolderSource:
+    return FolderSource(path, options.period_s)
+
+
+FOLDER = SourceKind('a folder of pictures', _accepts, _open)

@@ -1,0 +1,64 @@
+"""What a source of pictures is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Stamps of sources that have none start here: to a monitor, time 0 is a clock that stands still.
+START_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture of ``camera``: (height, width, 3) uint8 RGB, with its acquisition stamp."""
+
+    camera: str
+    stamp_ns: int
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What cannot be read from a source.
+
+    ``topics`` are the camera topics of a bag, empty: all; ``period_s`` is the time between the
+    pictures of a folder, s.
+    """
+
+    topics: tuple[str, ...] = ()
+    period_s: float = 0.5
+
+
+class Source(Protocol):
+    """Pictures in the order in which they came.
+
+    ``cameras`` are their names, ``fps`` is the rate of the first one's pictures, 1/s, and
+    ``notes`` are sentences on what was wrong, complete once all pictures were taken.
+    ``pictures`` may be called once; it raises ``OSError`` if not a single picture can be read.
+    """
+
+    @property
+    def cameras(self) -> tuple[str, ...]: ...
+
+    @property
+    def fps(self) -> float: ...
+
+    @property
+    def notes(self) -> list[str]: ...
+
+    def pictures(self) -> Iterator[Picture]: ...
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """A kind of source: whether a path is one, and how it is opened (``OSError`` if it cannot)."""
+
+    name: str
+    accepts: Callable[[Path], bool]
+    open: Callable[[Path, SourceOptions], Source] = field(repr=False)

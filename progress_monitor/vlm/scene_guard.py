@@ -1,0 +1,93 @@
+"""How far a picture lies from those that the checkpoint knows.
+
+The Mahalanobis distance of the vision tower's features, averaged over the picture, from those of
+the pictures that the checkpoint was trained on (Lee et al. 2018, arXiv 1807.03888, with one class).
+It costs a product of a vector and a matrix a frame, and no forward pass. A model asked about a
+scene that it has never seen may answer all the same; this does not depend on what it answers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from progress_monitor.vlm.errors import VLMError
+
+FILE_NAME = 'scene_statistics.safetensors'
+# The covariance of few pictures is singular: it is drawn towards a sphere of its own size.
+SHRINKAGE = 0.1
+# Light and small disturbances that no held-out picture shows; measured on the simulated cell.
+HEADROOM = 1.25
+_LEAST_PICTURES = 50
+
+
+class SceneGuard:
+    """Distances from the known pictures, in units of the distance from which a scene is unknown."""
+
+    def __init__(self, mean: NDArray[np.float32], whitening: NDArray[np.float32]) -> None:
+        self._mean = torch.from_numpy(mean)
+        self._whitening = torch.from_numpy(whitening)
+
+    @classmethod
+    def read(cls, folder: Path, width: int) -> SceneGuard | None:
+        """Read the statistics beside a checkpoint's weights; None if there are none.
+
+        :param width: of the vision tower's features.
+        :raises VLMError: if the file is damaged or belongs to another model.
+        """
+        path = folder / FILE_NAME
+        if not path.is_file():
+            return None
+        try:
+            values = load_file(path)
+            mean, whitening = values['mean'], values['whitening']
+        except (OSError, KeyError, SafetensorError) as error:
+            raise VLMError(f'{path} is damaged ({error}); make it again, or remove it') from error
+        if mean.shape != (width,) or whitening.shape != (width, width):
+            raise VLMError(f'{path} belongs to another model; make it again, or remove it')
+        return cls(mean.astype(np.float32), whitening.astype(np.float32))
+
+    def distance(self, features: torch.Tensor) -> float:
+        """Distance of a picture by its features, (tokens, width); above 1 the scene is unknown."""
+        pooled = features.mean(0).float().cpu() - self._mean
+        return float(torch.linalg.vector_norm(self._whitening @ pooled))
+
+
+def statistics(
+    known: NDArray[np.float32], held_out: NDArray[np.float32]
+) -> dict[str, NDArray[np.float32]]:
+    """What ``SceneGuard`` needs, from the averaged features of pictures, each (pictures, width).
+
+    The limit is a quarter beyond the farthest of ``held_out``, pictures of other runs than
+    ``known``.
+
+    :raises ValueError: if there are too few pictures.
+    """
+    if len(known) < _LEAST_PICTURES or not len(held_out):
+        raise ValueError(
+            f'{len(known)} pictures and {len(held_out)} held out are too few; at least '
+            f'{_LEAST_PICTURES} and one of another run are needed'
+        )
+    mean = known.mean(0)
+    covariance = np.cov(known.T.astype(np.float64))
+    width = len(mean)
+    sphere = np.trace(covariance) / width * np.eye(width)
+    values, vectors = np.linalg.eigh((1.0 - SHRINKAGE) * covariance + SHRINKAGE * sphere)
+    whitening = vectors.T / np.sqrt(np.maximum(values, 1e-12))[:, None]
+    farthest = np.linalg.norm((held_out - mean) @ whitening.T, axis=1).max()
+    return {
+        'mean': mean.astype(np.float32),
+        'whitening': (whitening / (HEADROOM * farthest)).astype(np.float32),
+    }
+
+
+def write(folder: Path, values: dict[str, NDArray[np.float32]]) -> Path:
+    """Write what ``statistics`` found beside a checkpoint's weights."""
+    path = folder / FILE_NAME
+    save_file(values, path)
+    return path
