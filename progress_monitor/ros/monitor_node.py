@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import ParameterError, build
 from progress_monitor.printable import printable
 from progress_monitor.ros import ros_parameters
+from progress_monitor.ros.acknowledgements import Acknowledgements
 from progress_monitor.ros.camera_group import CameraGroup, camera_names
 from progress_monitor.ros.goals import GoalServer, new_task_id
 from progress_monitor.ros.log_handler import RosLogHandler
@@ -100,6 +100,7 @@ class MonitorNode(LifecycleNode):
             self, NodeConfig, self._locked, self._check_parameters, self._apply_parameters
         )
         self._outputs = Outputs(self)
+        self._acknowledged = Acknowledgements()
         self._goals = GoalServer(
             self, self._watch, self._not_active, lambda: self._config().goal_patience_s
         )
@@ -352,15 +353,9 @@ class MonitorNode(LifecycleNode):
             return response
         assert self._session is not None
         monitor = self._session.monitor
-        stall = monitor.current_stall
-        if not math.isfinite(request.duration_s) or request.duration_s < 0:
-            response.message = f'duration_s: {request.duration_s:g} is not a time'
-        elif request.event_id and (stall is None or stall.event_id != request.event_id):
-            response.message = f'event_id: {printable(request.event_id)} is not the present stall'
-        else:
-            monitor.acknowledge_recovery(self._now_ns(), request.duration_s)
-            response.success = True
-            response.message = 'judgement is suspended'
+        duration = self._acknowledged.answer(request, monitor.current_stall, response)
+        if duration is not None:
+            monitor.acknowledge_recovery(self._now_ns(), duration)
         return response
 
 
