@@ -6,17 +6,16 @@ ProcVLM was trained on windows of 1 or of 5 to 17 consecutive true frames, never
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import deque
 from collections.abc import Collection, Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from progress_monitor.config import WindowConfig
 from progress_monitor.parameters import ParameterError
+from progress_monitor.resize import fit, fitted_size
 from progress_monitor.types import Frame
 
 CELL = 32
@@ -25,38 +24,12 @@ GAP_NS = 2_000_000_000
 
 
 def resize_for_model(image: NDArray[np.uint8], max_pixels: int) -> NDArray[np.uint8]:
-    """Bring ``image``, (height, width, 3) uint8, to a size that the model takes without padding.
-
-    Both sides become multiples of 32 with at most ``max_pixels`` pixels together, the aspect kept
-    as near as possible; nothing is enlarged beyond the next multiple. An image that already has
-    such a size is returned as it is.
-
-    :raises ValueError: if ``max_pixels`` is below one cell of 32 x 32, or the image is empty.
-    """
-    height, width = image.shape[:2]
-    size = _model_size(height, width, max_pixels)
-    if size == (height, width):
-        return image
-    resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, np.uint8)
+    """``resize.fit`` for models whose frames are made of cells of 32 x 32 pixels."""
+    return fit(image, max_pixels, CELL)
 
 
-@functools.lru_cache(maxsize=64)
 def _model_size(height: int, width: int, max_pixels: int) -> tuple[int, int]:
-    if height < 1 or width < 1:
-        raise ValueError(f'an image of {width} x {height} pixels cannot be shown to the model')
-    budget = max_pixels // (CELL * CELL)
-    if budget < 1:
-        raise ValueError(f'max_pixels: {max_pixels} is below {CELL * CELL}, one cell of the model')
-    best, lowest = (1, 1), math.inf
-    for rows in range(1, min(math.ceil(height / CELL), budget) + 1):
-        for columns in range(1, min(math.ceil(width / CELL), budget // rows) + 1):
-            distortion = abs(math.log(columns * height / (rows * width)))
-            # A quarter of the area is worth giving up for a distortion of about 7 %.
-            cost = distortion - 0.25 * math.log(rows * columns)
-            if cost < lowest - 1e-9:
-                best, lowest = (rows, columns), cost
-    return best[0] * CELL, best[1] * CELL
+    return fitted_size(height, width, max_pixels, CELL)
 
 
 class FrameWindow:

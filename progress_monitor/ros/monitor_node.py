@@ -29,7 +29,7 @@ from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import ParameterError, build
 from progress_monitor.ros import ros_parameters
-from progress_monitor.ros.cameras import Camera, Problem
+from progress_monitor.ros.cameras import Camera, Intake, Problem
 from progress_monitor.ros.goals import GoalServer, new_task_id
 from progress_monitor.ros.outputs import Outputs
 from progress_monitor.ros.running import run
@@ -168,14 +168,7 @@ class MonitorNode(LifecycleNode):
         self._problems = []
         self._look_due = 0.0
         self._cameras = [
-            Camera(
-                self,
-                topic,
-                config.model.max_pixels,
-                config.evidence.frame_timeout,
-                self._on_frame,
-            )
-            for topic in config.image_topics
+            Camera(self, topic, Intake.of(config), self._on_frame) for topic in config.image_topics
         ]
         return super().on_activate(state)
 
@@ -252,6 +245,8 @@ class MonitorNode(LifecycleNode):
         monitor = ProgressMonitor(config, session.backend, self._check_topics(config.image_topics))
         monitor.set_task(self._task, self._now_ns())
         self._session = _Session(config, session.backend, monitor)
+        for camera in self._cameras:
+            camera.configure(Intake.of(config))
 
     def _not_active(self) -> str:
         return '' if self._cameras else 'the node is not active; configure and activate it'
