@@ -25,7 +25,14 @@ class WindowConfig:
     )
     max_images: int = parameter(17, 'Most images shown at once.', minimum=2, maximum=64)
     sample_period: float = parameter(
-        0.5, 'Shortest time from one sample to the next, s.', above=0.0, maximum=60.0
+        0.5, 'Time from one sample to the next, s.', above=0.0, maximum=60.0
+    )
+    longest_period: float = parameter(
+        5.0,
+        'Longest time from one sample to the next that a slow model may be given instead, s; with '
+        'a model that needs more for one more frame, windows are cut to the newest min_images.',
+        above=0.0,
+        maximum=60.0,
     )
 
 
@@ -50,6 +57,9 @@ class MemoryConfig:
         maximum=100.0,
     )
     max_steps: int = parameter(16, 'Most steps remembered.', minimum=1, maximum=200)
+    max_thought: int = parameter(
+        4000, 'Most characters of a chain of thought remembered.', minimum=100, maximum=16000
+    )
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,27 @@ class PlanMemory:
         self.clear()
 
     def clear(self) -> None:
-        """Forget the plan."""
+        """Forget the plan and the chain of thought."""
         self._entries: list[_Entry] = []
         self._current = ''
+        self._thought = ''
+
+    def configure(self, config: MemoryConfig) -> None:
+        """Keep the plan by other parameters from now on."""
+        self._config = config
+        self._shrink()
+
+    @property
+    def thought(self) -> str:
+        """The newest chain of thought, at most ``memory.max_thought`` characters of it."""
+        return self._thought
+
+    @thought.setter
+    def thought(self, text: str) -> None:
+        kept = text[: self._config.max_thought]
+        # A line that is cut in the middle would be read as another step.
+        whole = kept if len(kept) == len(text) else kept.rpartition('\n')[0] or kept
+        self._thought = whole.strip()
 
     @property
     def current(self) -> str:

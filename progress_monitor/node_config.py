@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from progress_monitor.backends.server_config import ServerConfig
 from progress_monitor.config import MonitorConfig
 from progress_monitor.parameters import parameter
 from progress_monitor.vlm.config import ModelConfig
@@ -14,6 +15,13 @@ class NodeConfig(MonitorConfig):
     """Parameters of the node ``progress_monitor``, named as ROS names them."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
+    backend: str = parameter(
+        'worker',
+        'Where the model runs: worker (a process on this machine, by model.*) or openai (a server '
+        'with the OpenAI interface, by server.*).',
+        choices=('worker', 'openai'),
+    )
     image_topics: tuple[str, ...] = parameter(
         ('/camera/color/image_raw',),
         'Camera topics, sensor_msgs/Image or CompressedImage, told apart by what is published. '

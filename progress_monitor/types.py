@@ -52,6 +52,8 @@ class Evidence(enum.IntEnum):
     NO_NUMBER = 13
     CONTRADICTION = 14
     MODEL_LATE = 15
+    UNKNOWN_SCENE = 16
+    CUT_SHORT = 17
 
 
 class StallCause(enum.IntEnum):
@@ -135,14 +137,6 @@ class Task:
     task_id: str
     text: str
     allowance_s: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class Prompt:
-    """One question to the model: the images first, oldest first, then the text."""
-
-    frames: tuple[Frame, ...]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -264,27 +258,11 @@ class Recollection:
     thought: str = ''
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The model's answer to one prompt, greedily decoded.
-
-    ``number`` and ``number_std`` are the expected value and the standard deviation of the number
-    in the progress tag, in the tag's own unit (percent), from the distribution over digit tokens.
-    ``finish`` is ``'tag'``, ``'end'``, ``'token_limit'`` or ``'time_limit'``.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    finish: str
-    stats: DecodeStats
-    number: float = NAN
-    number_std: float = NAN
-
-
 class BackendState(enum.Enum):
     """What the model's process is doing."""
 
     STOPPED = 'stopped'
+    DOWNLOADING = 'downloading'
     LOADING = 'loading'
     READY = 'ready'
     BUSY = 'busy'
@@ -298,6 +276,7 @@ class BackendStatus:
     state: BackendState
     message: str = ''
     model: str = ''
+    revision: str = ''
     quantization: str = ''
     device: str = ''
     memory_mb: float = NAN
@@ -306,25 +285,32 @@ class BackendStatus:
 
 @dataclass(frozen=True)
 class Completion:
-    """Outcome of one submitted prompt: an answer, or a failure named in ``error``."""
+    """Outcome of the request of that id: an answer, or a failure and what it was, in a sentence."""
 
-    answer: Answer | None
-    error: str = ''
-    late: bool = False
+    request_id: int
+    answer: Generated | Scored | None
+    failure: Failure | None = None
+    message: str = ''
 
 
 class Backend(Protocol):
-    """Where prompts are answered: in a worker process, or in this one for offline tools.
+    """Where requests are answered: a worker process, this one (offline tools), or a server.
 
-    ``submit`` never blocks on the model in a worker; it raises ``RuntimeError`` unless READY.
-    ``poll`` returns each completion once. After a failure the backend restarts by itself.
+    ``submit`` never blocks on the model in a worker. Every request that was submitted completes
+    once, unless it is cancelled; one that cannot be answered completes with a failure. ``submit``
+    raises ``RuntimeError`` while the model is not ready. After a failure of its own the backend
+    starts again by itself. ``capabilities`` is None until the model is ready for the first time.
     """
+
+    def capabilities(self) -> Capabilities | None: ...
 
     def status(self) -> BackendStatus: ...
 
-    def submit(self, prompt: Prompt) -> None: ...
+    def submit(self, request: Request) -> None: ...
 
     def poll(self) -> Completion | None: ...
+
+    def cancel(self, request_id: int) -> None: ...
 
     def close(self) -> None: ...
 
@@ -336,7 +322,8 @@ class Estimate:
     ``remaining_steps`` is None where the answer held no readable list; an empty tuple says that
     nothing remains. ``evidence`` is GOOD, REFUSED, NO_NUMBER or CONTRADICTION.
     ``verdict`` is what the strategy takes the answer to say of success, and
-    ``success_probability`` a second opinion where the strategy has one.
+    ``success_probability`` a second opinion where the strategy has one. ``thought`` is the chain
+    of thought to be remembered, for strategies that have one.
     """
 
     stamp_ns: int
@@ -347,6 +334,7 @@ class Estimate:
     reasoning: str
     success_probability: float = NAN
     verdict: Verdict = Verdict.UNKNOWN
+    thought: str = ''
 
 
 @dataclass(frozen=True)
@@ -374,6 +362,9 @@ class StallReport:
     step: str
     hint: RecoveryHint
     explanation: str
+    task_id: str = ''
+    noise: float = NAN
+    confidence: float = NAN
 
 
 @dataclass(frozen=True)
@@ -385,14 +376,19 @@ class SuccessReport:
     stamp_ns: int
     progress: float
     confidence: float
+    task_id: str = ''
+    noise: float = NAN
 
 
 @dataclass(frozen=True)
 class MonitorUpdate:
     """What one call of ``ProgressMonitor.tick`` found.
 
-    ``estimate`` and ``answer`` are set when an answer arrived in this call; ``stall`` and
-    ``success`` when they changed in it.
+    ``estimate``, ``answer`` and ``camera`` (that of the newest frame which the estimate speaks of)
+    are set when an answer arrived in this call; ``stalls`` and ``successes`` hold what changed
+    since the last one, in order. ``finish`` is how the last generated answer ended, ``noise`` the
+    standard deviation of progress as the judge has learned it, and ``confidence`` how sure the
+    judge is of the state; NaN where not known.
     """
 
     now_ns: int
@@ -402,12 +398,17 @@ class MonitorUpdate:
     task: Task | None
     progress: float = NAN
     rate: float = NAN
+    noise: float = NAN
+    confidence: float = NAN
     estimate: Estimate | None = None
-    answer: Answer | None = None
+    answer: Generated | Scored | None = None
+    camera: str = ''
+    finish: str = ''
     window: tuple[Frame, ...] = ()
     plan: tuple[PlanStep, ...] = ()
-    stall: StallReport | None = None
-    success: SuccessReport | None = None
+    thought: str = ''
+    stalls: tuple[StallReport, ...] = ()
+    successes: tuple[SuccessReport, ...] = ()
     ticks: int = 0
     frames_received: int = 0
     frames_skipped: int = 0

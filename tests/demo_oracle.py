@@ -9,41 +9,36 @@ from __future__ import annotations
 import sys
 from typing import ClassVar
 
+from synchronous import Said, SynchronousBackend, generated
+
 from progress_monitor.msg import GroundTruth
 from progress_monitor.ros.messages import to_ns
 from progress_monitor.ros.monitor_node import MonitorNode, started
 from progress_monitor.ros.running import run
-from progress_monitor.types import (
-    Answer,
-    BackendState,
-    BackendStatus,
-    Completion,
-    DecodeStats,
-    Prompt,
-)
+from progress_monitor.types import Request
 from progress_monitor.vlm.config import ModelConfig
 
 
-class OracleBackend:
-    """Answers inside ``submit``, from the truth that belongs to the newest frame."""
+class OracleBackend(SynchronousBackend):
+    """Answers from the truth that belongs to the newest frame."""
 
     truths: ClassVar[dict[int, GroundTruth]] = {}
     mode = 'true'
+    model = 'oracle'
 
     def __init__(self, config: ModelConfig) -> None:
-        self._completion: Completion | None = None
+        super().__init__()
         self._last: GroundTruth | None = None
 
-    def status(self) -> BackendStatus:
-        return BackendStatus(BackendState.READY, model='oracle', quantization='none', device='cpu')
-
-    def submit(self, prompt: Prompt) -> None:
-        newest = max(frame.stamp_ns for frame in prompt.frames)
+    def answer(self, request: Request) -> Said:
+        newest = max(frame.stamp_ns for frame in request.frames)
         self._last = self.truths.get(newest, self._last)
-        text = self._answer()
-        self._completion = Completion(
-            Answer(text, (), 'tag', DecodeStats(total_ms=2.0), number_std=1.0)
-        )
+        return generated(self._answer(), percent=self._percent())
+
+    def _percent(self) -> float | None:
+        if self._last is None:
+            return None
+        return 100.0 if self.mode == 'eager' else self._last.progress * 100
 
     def _answer(self) -> str:
         truth = self._last
@@ -57,13 +52,6 @@ class OracleBackend:
             f'The following steps are required:\n{listed}\n'
             f'Therefore, the estimated progress is <progress>{percent:02d}%</progress>'
         )
-
-    def poll(self) -> Completion | None:
-        completion, self._completion = self._completion, None
-        return completion
-
-    def close(self) -> None:
-        pass
 
 
 def make() -> MonitorNode:

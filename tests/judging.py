@@ -9,21 +9,12 @@ from collections.abc import Callable, Iterable
 import hypothesis
 import numpy as np
 from numpy.typing import NDArray
+from synchronous import Said, SynchronousBackend
 
 from progress_monitor.config import MonitorConfig
 from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.parameters import build
-from progress_monitor.types import (
-    Answer,
-    BackendState,
-    BackendStatus,
-    Completion,
-    DecodeStats,
-    Frame,
-    MonitorUpdate,
-    Prompt,
-    Task,
-)
+from progress_monitor.types import BackendState, Frame, MonitorUpdate, Request, Task
 
 # How long an example takes says something of the machine and nothing of the code.
 hypothesis.settings.register_profile('judging', deadline=None)
@@ -68,35 +59,24 @@ def answer_text(progress: float, steps: Iterable[str] | None = None) -> str:
     return f'The following steps are required:\n{items}\n{tag}'
 
 
-class ScriptedBackend:
+class ScriptedBackend(SynchronousBackend):
     """Answers inside ``submit`` from a function of the newest frame's stamp in seconds."""
 
-    def __init__(self, script: Callable[[float], str | Completion]) -> None:
+    def __init__(self, script: Callable[[float], Said]) -> None:
+        super().__init__()
         self.script = script
-        self.state = BackendState.READY
-        self.prompts: list[Prompt] = []
+        self.requests: list[Request] = []
         self.answering = True
-        self._done: Completion | None = None
 
-    def status(self) -> BackendStatus:
-        return BackendStatus(self.state)
+    def answer(self, request: Request) -> Said:
+        return self.script(max(item.stamp_ns for item in request.frames) * 1e-9)
 
-    def submit(self, prompt: Prompt) -> None:
-        self.prompts.append(prompt)
-        if not self.answering:
+    def submit(self, request: Request) -> None:
+        self.requests.append(request)
+        if self.answering:
+            super().submit(request)
+        else:
             self.state = BackendState.BUSY
-            return
-        said = self.script(max(item.stamp_ns for item in prompt.frames) * 1e-9)
-        if isinstance(said, str):
-            said = Completion(Answer(said, (), 'tag', DecodeStats(0.0)))
-        self._done = said
-
-    def poll(self) -> Completion | None:
-        done, self._done = self._done, None
-        return done
-
-    def close(self) -> None:
-        return
 
 
 def config(**values: object) -> MonitorConfig:

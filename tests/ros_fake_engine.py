@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from ros_fake_monitor import read_answer
 
-from progress_monitor.types import Answer, Prompt
+from progress_monitor.types import Capabilities, Generated, Request
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.errors import VLMError
 
@@ -38,7 +38,10 @@ class FakeEngine:
     def memory_mb(self) -> float:
         return 12.0
 
-    def answer(self, prompt: Prompt, time_limit_s: float) -> Answer:
+    def capabilities(self) -> Capabilities:
+        return Capabilities()
+
+    def answer(self, request: Request, time_limit_s: float) -> Generated:
         order = self._control.read_text() if self._control.exists() else ''
         if order == 'slow':
             end = time.monotonic() + BUSY_S
@@ -47,7 +50,7 @@ class FakeEngine:
         elif order:
             self._control.unlink()
             fail(order)
-        answer = read_answer(prompt)
+        answer = read_answer(request)
         if order == 'rubbish':
             broken: Any = {'no': 'text'}
             return replace(answer, text=broken)

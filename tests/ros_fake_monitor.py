@@ -9,24 +9,17 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+from synchronous import SynchronousBackend, generated
 
 from progress_monitor.backends.worker import WorkerBackend
 from progress_monitor.ros.monitor_node import MonitorNode, started
 from progress_monitor.ros.running import run
-from progress_monitor.types import (
-    Answer,
-    Backend,
-    BackendState,
-    BackendStatus,
-    Completion,
-    DecodeStats,
-    Prompt,
-)
+from progress_monitor.types import Backend, Generated, Request
 from progress_monitor.vlm.config import ModelConfig
 
 
-def read_answer(prompt: Prompt) -> Answer:
-    level = float(np.mean(prompt.frames[-1].image[-16:, -16:]))
+def read_answer(request: Request) -> Generated:
+    level = float(np.mean(request.frames[-1].image[-16:, -16:]))
     percent = round((level - 20) / 1.8)
     if level > 240:
         text = 'I see a robot.'
@@ -47,30 +40,19 @@ def read_answer(prompt: Prompt) -> Answer:
             f'The following steps are required:\n{listed}\n'
             f'Therefore, the estimated progress is <progress>{percent:02d}%</progress>'
         )
-    return Answer(text, (), 'tag', DecodeStats(total_ms=1.0))
+    return generated(text)
 
 
-class PictureBackend:
-    """Answers inside ``submit``."""
+class PictureBackend(SynchronousBackend):
+    """Answers from the picture, inside ``submit``."""
+
+    model = 'picture'
 
     def __init__(self, config: ModelConfig) -> None:
-        self._config = config
-        self._completion: Completion | None = None
-        self._closed = False
+        super().__init__()
 
-    def status(self) -> BackendStatus:
-        state = BackendState.STOPPED if self._closed else BackendState.READY
-        return BackendStatus(state, model='picture', quantization='none', device='cpu')
-
-    def submit(self, prompt: Prompt) -> None:
-        self._completion = Completion(read_answer(prompt))
-
-    def poll(self) -> Completion | None:
-        completion, self._completion = self._completion, None
-        return completion
-
-    def close(self) -> None:
-        self._closed = True
+    def answer(self, request: Request) -> Generated:
+        return read_answer(request)
 
 
 def main() -> None:

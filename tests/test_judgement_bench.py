@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from judging import ScriptedBackend
+from synchronous import SynchronousBackend
 
 from progress_monitor.config import MonitorConfig
-from progress_monitor.types import Answer, BackendState, BackendStatus, Completion, DecodeStats
 from progress_monitor_lab.bench import judgement, judgement_episodes, metrics
 from progress_monitor_lab.bench.judgement_answers import RememberingBackend
 from progress_monitor_lab.bench.judgement_episodes import MAKERS, Plan, make, plans
@@ -55,19 +55,16 @@ def _made_recordings(monkeypatch):
     monkeypatch.setattr(judgement, 'load', lambda cache, task, seed, variant: recording(variant))
 
 
-class Oracle:
+class Oracle(SynchronousBackend):
     """Says what is true of the newest frame."""
 
     def __init__(self, episode) -> None:
+        super().__init__()
         self._episode = episode
         self._progress = episode.progress()
-        self._done = None
 
-    def status(self):
-        return BackendStatus(BackendState.READY)
-
-    def submit(self, prompt):
-        stamp_ns = max(frame.stamp_ns for frame in prompt.frames)
+    def answer(self, request):
+        stamp_ns = max(frame.stamp_ns for frame in request.frames)
         index = round((stamp_ns - START_NS) * 1e-8)
         value = f'{self._progress[index] * 100:.0f}%'
         steps = self._episode.recording.left(self._episode.shown[index].index)
@@ -79,14 +76,7 @@ class Oracle:
             text = f'{text}\n<progress>{value}</progress>'
         else:
             text = 'No further steps are required. <progress>100%</progress>'
-        self._done = Completion(Answer(text, (), 'tag', DecodeStats(0.0)))
-
-    def poll(self):
-        done, self._done = self._done, None
-        return done
-
-    def close(self):
-        return
+        return text
 
 
 @pytest.mark.parametrize('kind', MAKERS)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import STEPS, TASK, ScriptedBackend, answer_text, config, frame, live, ns, play
+from synchronous import generated, text_of
 
 from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.parameters import ParameterError
@@ -17,6 +18,7 @@ from progress_monitor.types import (
     BackendState,
     Completion,
     Evidence,
+    Failure,
     RecoveryHint,
     StallCause,
     State,
@@ -36,7 +38,7 @@ def watch(script, until, frames=None, cameras=(), **values):
 
 
 def calls(updates):
-    return [update.stall for update in updates if update.stall is not None]
+    return [report for update in updates for report in update.stalls]
 
 
 def states(updates):
@@ -51,9 +53,9 @@ def test_steady_progress_ends_in_success_without_a_stall():
     _, _, updates = watch(ramp, 16.0)
     assert updates[-1].state is State.SUCCEEDED
     assert calls(updates) == []
-    successes = [update for update in updates if update.success]
+    successes = [update for update in updates if update.successes]
     assert len(successes) == 1
-    assert successes[0].success.succeeded
+    assert successes[0].successes[0].succeeded
     assert successes[0].now_ns <= ns(12.0 + 2.0)
     assert updates[-1].ticks == 33
     assert updates[-1].frames_received == 161
@@ -68,9 +70,9 @@ def test_progress_and_rate_follow_a_ramp_without_delay():
 
 def test_a_robot_that_stops_is_called_with_step_onset_and_event():
     _, _, updates = watch(lambda t: ramp(min(t, 6.0)), 14.0)
-    called = [update for update in updates if update.stall]
+    called = [update for update in updates if update.stalls]
     assert len(called) == 1
-    report = called[0].stall
+    report = called[0].stalls[0]
     assert report.stalled
     assert report.cause is StallCause.NO_CHANGE
     assert report.hint is RecoveryHint.RETRY
@@ -104,7 +106,7 @@ def test_a_pause_shorter_than_the_allowance_is_no_stall():
 
 def test_a_robot_that_never_starts_is_called_after_the_grace_period():
     _, _, updates = watch(lambda t: answer_text(0.1), 8.0, stall__grace_period=2.0)
-    called = [update.now_ns for update in updates if update.stall]
+    called = [update.now_ns for update in updates if update.stalls]
     assert ns(6.0) <= called[0] <= ns(7.6)
     assert states(updates[:19]) == {State.OBSERVING}
 
@@ -123,7 +125,7 @@ def test_the_allowance_of_the_task_comes_first():
     monitor = ProgressMonitor(config(), backend)
     monitor.set_task(Task('slow', 'x', allowance_s=12.0), 0)
     updates = play(monitor, live(20.0), 20.0)
-    assert ns(17.0) <= next(u.now_ns for u in updates if u.stall) <= ns(18.6)
+    assert ns(17.0) <= next(u.now_ns for u in updates if u.stalls) <= ns(18.6)
 
 
 @pytest.mark.parametrize('entry', ['no number', '=5', 'step=', 'step=-3', 'step=soon', 'step=nan'])
@@ -140,7 +142,7 @@ def test_lost_progress_is_a_regression_with_its_onset():
     report = calls(updates)[0]
     assert report.cause is StallCause.REGRESSION
     assert abs(report.since_ns - ns(7.0)) <= ns(0.6)
-    assert next(u.now_ns for u in updates if u.stall) <= ns(7.0 + 2.6)
+    assert next(u.now_ns for u in updates if u.stalls) <= ns(7.0 + 2.6)
     assert State.REGRESSING in states(updates)
 
 
@@ -223,7 +225,7 @@ def test_success_that_is_undone_is_a_regression():
         return ramp(seconds) if seconds < 18.0 else answer_text(max(1.9 - seconds / 20.0, 0.1))
 
     _, _, updates = watch(script, 28.0)
-    done, undone = [update.success for update in updates if update.success]
+    done, undone = [report for update in updates for report in update.successes]
     assert done.succeeded
     assert not undone.succeeded
     assert undone.event_id == done.event_id
@@ -234,12 +236,12 @@ def test_success_that_is_undone_is_a_regression():
 def test_success_needs_the_number_and_the_empty_list():
     almost = watch(lambda t: answer_text(0.97, ('Let go',)), 10.0)[2]
     low = watch(lambda t: answer_text(0.8, ()), 10.0)[2]
-    assert not [update for update in almost + low if update.success]
+    assert not [update for update in almost + low if update.successes]
 
 
 def test_success_needs_several_ticks():
     _, _, updates = watch(lambda t: answer_text(1.0 if 5.0 <= t < 5.9 else 0.5), 8.0)
-    assert not [update for update in updates if update.success]
+    assert not [update for update in updates if update.successes]
 
 
 @pytest.mark.parametrize(
@@ -257,7 +259,7 @@ def test_a_camera_that_fails_is_stale_and_never_a_stall_or_success(lens, kind):
     assert updates[-1].state is State.STALE
     assert updates[-1].evidence is kind
     assert calls(updates) == []
-    assert not [update for update in updates if update.success]
+    assert not [update for update in updates if update.successes]
 
 
 def test_a_stall_that_stands_outlives_a_camera_failure():
@@ -281,8 +283,8 @@ def test_no_frames_at_all_is_said():
         (REFUSAL, Evidence.REFUSED),
         ('nothing to say', Evidence.NO_NUMBER),
         ('No further steps are required. <progress>3%</progress>', Evidence.CONTRADICTION),
-        (Completion(None, 'worker lost'), Evidence.NO_NUMBER),
-        (Completion(None, 'deadline', late=True), Evidence.MODEL_LATE),
+        (Failure.REFUSED, Evidence.NO_NUMBER),
+        (Failure.LATE, Evidence.MODEL_LATE),
     ],
 )
 def test_a_model_that_is_of_no_use_is_unsure_and_never_a_stall(said, kind):
@@ -341,7 +343,7 @@ def test_a_recovery_ends_the_stall_suspends_judgement_and_measures_anew():
     assert [report.stalled for report in released] == [False]
     assert states(during[:-2]) == {State.OBSERVING}
     after = play(monitor, live(24.0, start=16.1), 24.0, start=16.1)
-    again = [(update.now_ns, update.stall) for update in after if update.stall]
+    again = [(update.now_ns, update.stalls[0]) for update in after if update.stalls]
     assert again[0][0] >= ns(20.0)
     assert again[0][1].cause is StallCause.NO_CHANGE
     assert again[0][1].event_id != released[0].event_id
@@ -363,7 +365,7 @@ def test_a_step_that_hangs_again_and_again_ends_with_a_person():
 def test_the_memory_is_told_only_when_asked_for():
     for wanted in (False, True):
         _, backend, _ = watch(ramp, 12.0, memory__in_prompt=wanted)
-        first, last = backend.prompts[0].text, backend.prompts[-1].text
+        first, last = text_of(backend.requests[0]), text_of(backend.requests[-1])
         assert first.endswith('Steps done so far: none.') is wanted
         said = 'Steps done so far: Reach the handle; Pull the drawer open.'
         assert last.endswith(said) is wanted
@@ -377,7 +379,8 @@ def test_an_answer_to_the_last_task_is_not_taken_for_the_new_one():
     play(monitor, live(1.0), 1.0)
     backend.state = BackendState.READY
     monitor.set_task(Task('other', 'close the drawer'), ns(1.0))
-    backend._done = Completion(None)
+    late = backend.requests[-1].id
+    backend.completions.append(Completion(late, generated(answer_text(1.0))))
     update = monitor.tick(ns(1.1))
     assert update.estimate is None
     assert update.ticks == 0
@@ -389,8 +392,7 @@ def test_a_new_task_withdraws_the_stall_of_the_last():
     monitor.set_task(None, ns(10.1))
     update = monitor.tick(ns(10.1))
     assert update.state is State.IDLE
-    assert update.stall is not None
-    assert not update.stall.stalled
+    assert [report.stalled for report in update.stalls] == [False]
 
 
 def test_a_task_without_text_is_refused():
@@ -402,7 +404,7 @@ def test_a_second_camera_that_is_missing_is_said_and_the_first_is_enough():
     _, backend, updates = watch(ramp, 8.0, live_as('left', 8.0), ('left', 'right'))
     assert updates[-1].state is State.PROGRESSING
     assert 'right' in updates[-1].message
-    assert {item.camera for item in backend.prompts[-1].frames} == {'left'}
+    assert {item.camera for item in backend.requests[-1].frames} == {'left'}
 
 
 def test_two_cameras_of_different_size_are_shown_together():
@@ -412,7 +414,7 @@ def test_two_cameras_of_different_size_are_shown_together():
     ]
     _, backend, updates = watch(ramp, 8.0, live_as('left', 8.0) + small, ('left', 'right'))
     assert updates[-1].state is State.PROGRESSING
-    assert [item.camera for item in backend.prompts[-1].frames][:2] == ['left', 'right']
+    assert [item.camera for item in backend.requests[-1].frames][:2] == ['left', 'right']
 
 
 def live_as(camera, until):
@@ -456,8 +458,8 @@ def test_after_reset_the_monitor_is_a_fresh_one(history):
     fresh = ProgressMonitor(config(memory__in_prompt=True), backend)
     fresh.set_task(TASK, ns(20.0))
     first = fresh.tick(ns(20.0))
-    assert owed.stall is None or not owed.stall.stalled
-    assert _facts(dataclasses.replace(owed, stall=None)) == _facts(first)
+    assert not any(report.stalled for report in owed.stalls)
+    assert _facts(dataclasses.replace(owed, stalls=())) == _facts(first)
     frames = live(30.0, start=20.1, period=0.25)
     for a, b in zip(
         play(used, frames, 30.0, period=0.25, start=20.1),
@@ -472,7 +474,7 @@ def _said(value, kind):
         return REFUSAL
     if kind == 'n':
         return 'I do not know.'
-    return Completion(None, 'lost') if kind == 'f' else answer_text(value)
+    return Failure.LOST if kind == 'f' else answer_text(value)
 
 
 def _facts(update):

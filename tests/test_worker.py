@@ -1,6 +1,7 @@
 """The worker process: what reaches it, how it fails, and that nothing of it is left behind."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -13,9 +14,18 @@ import numpy as np
 import pytest
 
 from progress_monitor.backends import worker as worker_module
-from progress_monitor.backends.messages import SLOTS, FrameStore, FrameView
+from progress_monitor.backends.frames import FRAMES_PER_REQUEST, SLOTS, FrameStore, FrameView
+from progress_monitor.backends.messages import TEXT_CHARACTERS
 from progress_monitor.backends.worker import WorkerBackend
-from progress_monitor.types import BackendState, Frame, Prompt
+from progress_monitor.types import (
+    BackendState,
+    Failure,
+    Finish,
+    Frame,
+    Generate,
+    Request,
+    Score,
+)
 from progress_monitor.vlm.config import ModelConfig
 
 PATIENCE_S = 60.0
@@ -28,6 +38,13 @@ def frames(*uids, size=(64, 64)):
     return tuple(
         Frame(uid, 'camera', uid * 10, np.full((*size, 3), uid % 256, np.uint8)) for uid in uids
     )
+
+
+_ids = itertools.count(1)
+
+
+def question(shown, *texts, session='s', want=None):
+    return Request(next(_ids), session, (*shown, *texts), want or Generate(('</progress>',)))
 
 
 def wait_for(condition):
@@ -85,17 +102,18 @@ def test_an_answer_crosses_over(backend):
     assert (status.model, status.quantization, status.device) == ('faulty', 'none', 'cpu')
     assert status.memory_mb == 12.5
     assert status.message == 'made for tests'
-    answer = ask(backend, Prompt(frames(1, 2), 'hello')).answer
+    answer = ask(backend, question(frames(1, 2), 'hello')).answer
     seen = json.loads(answer.text.splitlines()[0])
     assert seen['frames'] == [[1, 'camera', 10, 64 * 64 * 3], [2, 'camera', 20, 2 * 64 * 64 * 3]]
-    assert answer.finish == 'tag'
+    assert answer.finish is Finish.STOP
+    assert answer.number == ((42.0, 1.0),)
     assert answer.token_ids == (1, 2, 3)
     assert backend.poll() is None
     assert backend.status().state is BackendState.READY
 
 
 def test_the_worker_is_modest(backend):
-    seen = json.loads(ask(backend, Prompt(frames(1), '')).answer.text.splitlines()[0])
+    seen = json.loads(ask(backend, question(frames(1), '')).answer.text.splitlines()[0])
     assert seen['pid'] == backend.pid != os.getpid()
     assert seen['niceness'] > os.nice(0)
     assert not seen['rclpy']
@@ -104,20 +122,98 @@ def test_the_worker_is_modest(backend):
     assert seen['time_limit_s'] < CONFIG.deadline_s
 
 
-def test_one_prompt_at_a_time(backend, fault):
-    fault.write_text('hang')
-    backend.submit(Prompt(frames(1), ''))
-    assert backend.status().state is BackendState.BUSY
-    with pytest.raises(RuntimeError, match='busy'):
-        backend.submit(Prompt(frames(1), ''))
+def test_completions_carry_the_id_of_their_request_in_the_order_asked(backend):
+    asked = [question(frames(uid), str(uid), session=str(uid % 2)) for uid in (1, 2, 3)]
+    for request in asked:
+        backend.submit(request)
+    found = []
+
+    def all_in():
+        completion = backend.poll()
+        found.extend([completion] if completion is not None else [])
+        return len(found) == len(asked)
+
+    wait_for(all_in)
+    assert [item.request_id for item in found] == [request.id for request in asked]
+    shown = [json.loads(item.answer.text.splitlines()[0])['frames'][0][0] for item in found]
+    assert shown == [1, 2, 3]
 
 
-def test_frames_that_do_not_fit_are_refused(backend):
-    with pytest.raises(ValueError, match=r'model\.max_pixels.*96 x 64'):
-        backend.submit(Prompt(frames(1, size=(64, 96)), ''))
-    with pytest.raises(ValueError, match=r'window\.max_images'):
-        backend.submit(Prompt(frames(*range(SLOTS + 1)), ''))
-    assert backend.status().state is BackendState.READY
+def test_a_status_between_poll_and_submit_credits_no_answer_to_the_next_question(backend):
+    """The status takes in what has arrived; the question asked after it is another one."""
+    first = question(frames(1), 'first')
+    backend.submit(first)
+    assert backend.poll() is None
+    wait_state(backend, BackendState.READY)
+    second = question(frames(2), 'second')
+    backend.submit(second)
+    assert backend.poll().request_id == first.id
+    wait_state(backend, BackendState.READY)
+    assert backend.poll().request_id == second.id
+
+
+def test_a_cancelled_request_never_completes(backend):
+    asked = [question(frames(uid), '') for uid in (1, 2, 3)]
+    for request in asked:
+        backend.submit(request)
+    backend.cancel(asked[0].id)
+    backend.cancel(asked[1].id)
+    found = []
+
+    def came():
+        completion = backend.poll()
+        found.extend([completion] if completion is not None else [])
+        return bool(found)
+
+    wait_for(came)
+    wait_state(backend, BackendState.READY)
+    assert [item.request_id for item in found] == [asked[2].id]
+    assert backend.poll() is None
+
+
+def test_what_cannot_be_sent_is_refused_by_name_and_the_worker_lives(backend):
+    before = backend.pid
+    for request, said in (
+        (question(frames(1, size=(64, 96)), ''), '96 x 64 pixels of camera'),
+        (question(frames(*range(FRAMES_PER_REQUEST + 1)), ''), 'window.max_images'),
+        (question(frames(1), 'é' * 60_000), f'at most {TEXT_CHARACTERS}'),
+        (question(frames(1), 'a' * 1_000_000), 'characters'),
+        (question((), want=Score(('b' * 100_000,))), 'characters'),
+    ):
+        completion = ask(backend, request)
+        assert completion.failure is Failure.REFUSED
+        assert said in completion.message
+    assert ask(backend, question(frames(1), 'é' * TEXT_CHARACTERS)).answer is not None
+    assert backend.pid == before
+    assert backend.status().restarts == 0
+
+
+def test_what_the_engine_refuses_costs_that_request_alone(backend, fault):
+    fault.write_text('refuse')
+    completion = ask(backend, question(frames(1), ''))
+    assert completion.failure is Failure.REFUSED
+    assert completion.message == 'too much was asked'
+    assert ask(backend, question(frames(1), '')).answer is not None
+    assert backend.status().restarts == 0
+
+
+def test_a_model_that_is_late_twice_is_not_loaded_a_third_time(backend, fault):
+    for _ in range(2):
+        wait_state(backend, BackendState.READY)
+        fault.write_text('hang')
+        completion = ask(backend, question(frames(1), ''))
+        assert completion.failure is Failure.LATE
+    assert backend.status().state is BackendState.FAILED
+    assert 'not started again' in backend.status().message
+    assert backend._due == float('inf')
+
+
+def test_nothing_in_the_current_folder_is_imported(fault, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('mmap', 'socket', 'numpy', 'cv2', 'worker_faults'):
+        (tmp_path / f'{name}.py').write_text('raise SystemExit(99)')
+    with contextlib.closing(WorkerBackend(CONFIG, engine='worker_faults:make')) as made:
+        wait_state(made, BackendState.READY)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +230,10 @@ def test_frames_that_do_not_fit_are_refused(backend):
 def test_a_failure_is_told_and_mended(backend, fault, name, said, late):
     before = backend.pid
     fault.write_text(name)
-    completion = ask(backend, Prompt(frames(1, 2), ''))
+    completion = ask(backend, question(frames(1, 2), ''))
     assert completion.answer is None
-    assert said in completion.error
-    assert completion.late == late
+    assert said in completion.message
+    assert completion.failure is (Failure.LATE if late else Failure.LOST)
     assert backend.pid is None
     states = []
 
@@ -154,7 +250,7 @@ def test_a_failure_is_told_and_mended(backend, fault, name, said, late):
     ]
     assert backend.status().restarts == 1
     assert not alive(before)
-    seen = json.loads(ask(backend, Prompt(frames(1, 2), '')).answer.text.splitlines()[0])
+    seen = json.loads(ask(backend, question(frames(1, 2), '')).answer.text.splitlines()[0])
     assert seen['frames'][1][3] == 2 * 64 * 64 * 3
 
 
@@ -164,14 +260,14 @@ def test_ten_kills_in_a_row_are_survived(backend):
         wait_state(backend, BackendState.FAILED)
         wait_state(backend, BackendState.READY)
         assert backend.status().restarts == restarts
-        assert ask(backend, Prompt(frames(restarts), '')).answer is not None
+        assert ask(backend, question(frames(restarts), '')).answer is not None
 
 
 def test_the_delay_doubles_until_an_answer(fault, monkeypatch):
     delays = []
     monkeypatch.setattr(worker_module, 'FIRST_DELAY_S', 0.01)
     monkeypatch.setattr(
-        worker_module._LOG, 'error', lambda text, reason, delay: delays.append(delay)
+        worker_module._LOG, 'error', lambda text, reason, *delay: delays.extend(delay)
     )
     config = ModelConfig(path='unloadable', quantization='none')
     with contextlib.closing(WorkerBackend(config, engine='worker_faults:make')) as backend:
@@ -200,7 +296,7 @@ def test_close_leaves_no_process_and_no_descriptor(fault):
     shared = set(os.listdir('/dev/shm'))
     backend = WorkerBackend(CONFIG, engine='worker_faults:make')
     wait_state(backend, BackendState.READY)
-    ask(backend, Prompt(frames(1), ''))
+    ask(backend, question(frames(1), ''))
     pid = backend.pid
     backend.close()
     backend.close()
@@ -212,14 +308,14 @@ def test_close_leaves_no_process_and_no_descriptor(fault):
 
 NODE = """
 import sys, time
-from progress_monitor.types import BackendState, Prompt
+from progress_monitor.types import BackendState, Generate, Request
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.backends.worker import WorkerBackend
 import numpy as np
 backend = WorkerBackend(ModelConfig(path='none', deadline_s=1e3), engine='worker_faults:make')
 while backend.status().state is not BackendState.READY:
     time.sleep(0.01)
-backend.submit(Prompt((), ''))
+backend.submit(Request(1, 's', ('',), Generate()))
 print(backend.pid, flush=True)
 time.sleep(1e3)
 """
@@ -242,18 +338,19 @@ def test_the_worker_ends_with_a_parent_that_is_killed(fault, doing):
     assert set(os.listdir('/dev/shm')) == shared
 
 
-def test_a_frame_is_copied_once():
+def test_a_frame_is_copied_once_and_loses_its_slot_when_it_was_used_longest_ago():
     store = FrameStore(64 * 64 * 3)
     view = FrameView(store.descriptor, store.slot_bytes)
     first = frames(1, 2)
-    described = store.put(Prompt(first, ''))
+    described = store.put(first)
     first[0].image[...] = 99
-    again = store.put(Prompt((first[1], first[0], *frames(3)), ''))
+    again = store.put((first[1], first[0], *frames(3)))
     assert {entry[0]: entry[3] for entry in again}[1] == described[0][3]
-    shown = {frame.uid: frame for frame in view.frames(again)}
+    shown = {frame.uid: frame for frame in map(view.frame, again)}
     assert shown[1].image.max() == 1
     assert shown[3].image.max() == 3
-    store.put(Prompt(frames(3), ''))
-    back = store.put(Prompt((first[0], *frames(3)), ''))
-    assert view.frames(back)[0].image.max() == 99
+    for uid in range(4, SLOTS + 3):
+        store.put(frames(3, uid))
+    assert view.frame(store.put(frames(3))[0]).image.max() == 3
+    assert view.frame(store.put((first[0],))[0]).image.max() == 99
     store.close()

@@ -2,7 +2,8 @@
 
 Name it to the worker as ``worker_faults:make``. It fails at the next prompt once the file named
 by the environment variable ``WORKER_FAULT`` holds one of ``die``, ``hang``, ``stop``, ``oom``,
-``rubbish`` or ``wrong``; the file is consumed by that. Its answers tell what it was shown.
+``rubbish``, ``wrong`` or ``refuse``; the file is consumed by that. Its answers tell what it was
+shown.
 """
 
 import json
@@ -12,10 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-from progress_monitor.types import Answer, DecodeStats
+from progress_monitor.types import Capabilities, DecodeStats, Finish, Generated
 from progress_monitor.vlm.engine import EngineInfo
+from progress_monitor.vlm.errors import RequestRefused
 
-FAULTS = ('die', 'hang', 'stop', 'oom', 'rubbish', 'wrong')
+FAULTS = ('die', 'hang', 'stop', 'oom', 'rubbish', 'wrong', 'refuse')
 
 
 class FaultyEngine:
@@ -26,8 +28,13 @@ class FaultyEngine:
             raise MemoryError
         self.limits = []
 
-    def answer(self, prompt, time_limit_s):
+    def capabilities(self):
+        return Capabilities('faulty', frame_ms=3.0)
+
+    def answer(self, request, time_limit_s):
         fault = take_fault()
+        if fault == 'refuse':
+            raise RequestRefused('too much was asked')
         if fault == 'die':
             os.kill(os.getpid(), signal.SIGKILL)
         if fault == 'stop':
@@ -45,12 +52,12 @@ class FaultyEngine:
             'rclpy': 'rclpy' in sys.modules,
             'torch': 'torch' in sys.modules,
             'time_limit_s': time_limit_s,
-            'frames': [[f.uid, f.camera, f.stamp_ns, int(f.image.sum())] for f in prompt.frames],
-            'writeable': any(f.image.flags.writeable for f in prompt.frames),
+            'frames': [[f.uid, f.camera, f.stamp_ns, int(f.image.sum())] for f in request.frames],
+            'writeable': any(f.image.flags.writeable for f in request.frames),
         }
         text = f'{json.dumps(seen)}\nTherefore, the estimated progress is <progress>42%</progress>'
-        finish = 'tag' if fault != 'wrong' else 'never'
-        return Answer(text, (1, 2, 3), finish, DecodeStats(1.0))
+        number = ((42.0, 'much'),) if fault == 'wrong' else ((42.0, 1.0),)
+        return Generated(text, (1, 2, 3), Finish.STOP, DecodeStats(1.0), number)
 
     def memory_mb(self):
         return 12.5

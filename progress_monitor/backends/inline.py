@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from progress_monitor.types import BackendState, BackendStatus, Completion, Prompt
+import math
+
+from progress_monitor.types import (
+    BackendState,
+    BackendStatus,
+    Capabilities,
+    Completion,
+    Failure,
+    Request,
+)
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.engine import Engine, load_engine
+from progress_monitor.vlm.errors import RequestRefused
 
 
 class InlineBackend:
-    """Answers prompts synchronously, so that a run is the same every time.
+    """Answers requests synchronously, so that a run is the same every time.
 
     There is no deadline: an offline tool waits for its answers.
     """
@@ -21,7 +31,11 @@ class InlineBackend:
         if engine is None:
             engine = load_engine(config)
         self._engine: Engine | None = engine
-        self._completion: Completion | None = None
+        self._completions: list[Completion] = []
+
+    def capabilities(self) -> Capabilities | None:
+        """What the model can do; None once closed."""
+        return self._engine.capabilities() if self._engine is not None else None
 
     def status(self) -> BackendStatus:
         """READY until closed."""
@@ -37,22 +51,28 @@ class InlineBackend:
             memory_mb=self._engine.memory_mb(),
         )
 
-    def submit(self, prompt: Prompt) -> None:
-        """Answer ``prompt``. A failure is reported by ``poll``.
+    def submit(self, request: Request) -> None:
+        """Answer ``request``. A failure is reported by ``poll``.
 
-        :raises RuntimeError: if closed, or if the last completion has not been taken.
+        :raises RuntimeError: if closed.
         """
-        if self._engine is None or self._completion is not None:
-            raise RuntimeError('the backend is closed, or its last answer was not taken')
+        if self._engine is None:
+            raise RuntimeError('the backend is closed')
         try:
-            self._completion = Completion(self._engine.answer(prompt, float('inf')))
+            answer = self._engine.answer(request, math.inf)
+            self._completions.append(Completion(request.id, answer))
+        except RequestRefused as error:
+            self._completions.append(Completion(request.id, None, Failure.REFUSED, str(error)))
         except (RuntimeError, ValueError) as error:
-            self._completion = Completion(None, str(error))
+            self._completions.append(Completion(request.id, None, Failure.LOST, str(error)))
 
     def poll(self) -> Completion | None:
-        """The completion of the last prompt, once."""
-        completion, self._completion = self._completion, None
-        return completion
+        """The next completion, once."""
+        return self._completions.pop(0) if self._completions else None
+
+    def cancel(self, request_id: int) -> None:
+        """Drop the completion of a request, if it has not been taken."""
+        self._completions = [item for item in self._completions if item.request_id != request_id]
 
     def close(self) -> None:
         """Drop the model."""

@@ -1,102 +1,32 @@
-"""What the node and its worker say to each other: JSON datagrams, and frames by slot.
-
-Frames lie in one anonymous shared memory file of equal slots. The node writes them, the worker
-reads them; a slot belongs to one frame for as long as that frame is in the window.
-"""
+"""What the node and its worker say to each other: JSON datagrams."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import mmap
-import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from progress_monitor.backends.frames import FrameStore, FrameView
+from progress_monitor.types import (
+    Capabilities,
+    DecodeStats,
+    Finish,
+    Frame,
+    Generate,
+    Generated,
+    Request,
+    Score,
+    Scored,
+)
 
-from progress_monitor.types import Answer, DecodeStats, Frame, Prompt
-
-SLOTS = 64
 DATAGRAM_BYTES = 1 << 20
-FINISHES = ('tag', 'end', 'token_limit', 'time_limit')
+# A datagram must fit the kernel's default send buffer; a character may take six bytes.
+TEXT_CHARACTERS = 24_000
 
 
 class ProtocolError(RuntimeError):
     """The other side has sent something that is no message."""
-
-
-class FrameStore:
-    """The node's side of the shared frames: each is copied in once."""
-
-    def __init__(self, slot_bytes: int) -> None:
-        """Reserve ``SLOTS`` slots; memory is taken as they are first written."""
-        self.slot_bytes = slot_bytes
-        self.descriptor = os.memfd_create('progress_monitor_frames')
-        os.ftruncate(self.descriptor, SLOTS * slot_bytes)
-        self._memory = mmap.mmap(self.descriptor, SLOTS * slot_bytes)
-        self._slots: dict[int, int] = {}
-
-    def put(self, prompt: Prompt) -> list[list[Any]]:
-        """Copy in the frames that are not there yet and describe all of them for a message.
-
-        Frames that are not in ``prompt`` lose their slots.
-
-        :raises ValueError: if there are too many frames, or one is too large.
-        """
-        wanted = {frame.uid for frame in prompt.frames}
-        if len(wanted) > SLOTS:
-            raise ValueError(
-                f'window.max_images: {len(wanted)} frames; at most {SLOTS} can be shown'
-            )
-        for frame in prompt.frames:
-            if frame.image.nbytes > self.slot_bytes:
-                height, width = frame.image.shape[:2]
-                raise ValueError(
-                    f'model.max_pixels: a frame of {width} x {height} of {frame.camera} is above '
-                    'it; resize it with progress_monitor.window.resize_for_model'
-                )
-        self._slots = {uid: slot for uid, slot in self._slots.items() if uid in wanted}
-        free = (slot for slot in range(SLOTS) if slot not in set(self._slots.values()))
-        described = []
-        for frame in prompt.frames:
-            if frame.uid not in self._slots:
-                slot = next(free)
-                start = slot * self.slot_bytes
-                place = np.frombuffer(self._memory, np.uint8, frame.image.nbytes, start)
-                place.reshape(frame.image.shape)[...] = frame.image
-                del place
-                self._slots[frame.uid] = slot
-            height, width = frame.image.shape[:2]
-            described.append(
-                [frame.uid, frame.camera, frame.stamp_ns, self._slots[frame.uid], height, width]
-            )
-        return described
-
-    def close(self) -> None:
-        """Give the memory back."""
-        self._memory.close()
-        os.close(self.descriptor)
-
-
-class FrameView:
-    """The worker's side of the shared frames."""
-
-    def __init__(self, descriptor: int, slot_bytes: int) -> None:
-        self._slot_bytes = slot_bytes
-        self._memory = mmap.mmap(descriptor, SLOTS * slot_bytes, prot=mmap.PROT_READ)
-
-    def frames(self, described: list[list[Any]]) -> tuple[Frame, ...]:
-        """Frames as ``FrameStore.put`` described them; their images are the shared memory."""
-        return tuple(
-            Frame(uid, camera, stamp_ns, self._image(slot, height, width))
-            for uid, camera, stamp_ns, slot, height, width in described
-        )
-
-    def _image(self, slot: int, height: int, width: int) -> NDArray[np.uint8]:
-        flat = np.frombuffer(self._memory, np.uint8, height * width * 3, slot * self._slot_bytes)
-        return flat.reshape(height, width, 3)
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -118,20 +48,60 @@ def decode(datagram: bytes) -> dict[str, Any]:
     return message
 
 
-def answer_message(request: int, answer: Answer, memory_mb: float) -> dict[str, Any]:
+def text_refusal(request: Request) -> str:
+    """Why the texts of ``request`` cannot be sent; empty: they can."""
+    parts = [part for part in request.parts if isinstance(part, str)]
+    if isinstance(request.want, Score):
+        parts += request.want.continuations
+    length = sum(map(len, parts))
+    if length > TEXT_CHARACTERS:
+        return f'a question of {length} characters; at most {TEXT_CHARACTERS} can be asked'
+    return ''
+
+
+def request_message(request: Request, store: FrameStore) -> dict[str, Any]:
+    """The message that carries ``request``, with its frames put into ``store``."""
+    described = iter(store.put(request.frames))
+    want = dataclasses.asdict(request.want)
+    kind = 'generate' if isinstance(request.want, Generate) else 'score'
+    return {
+        'kind': 'request',
+        'id': request.id,
+        'session': request.session,
+        'chat': request.chat,
+        'parts': [part if isinstance(part, str) else next(described) for part in request.parts],
+        kind: want,
+    }
+
+
+def read_request(message: dict[str, Any], frames: FrameView) -> Request:
+    """The request that ``message`` carries."""
+    want: Generate | Score
+    if 'generate' in message:
+        values = message['generate']
+        want = Generate(**{**values, 'stop': tuple(values['stop'])})
+    else:
+        want = Score(tuple(message['score']['continuations']))
+    parts: list[str | Frame] = [
+        part if isinstance(part, str) else frames.frame(part) for part in message['parts']
+    ]
+    return Request(message['id'], message['session'], tuple(parts), want, message['chat'])
+
+
+def answer_message(request: int, answer: Generated | Scored, memory_mb: float) -> dict[str, Any]:
     """The message that carries ``answer``."""
     values = dataclasses.asdict(answer)
-    return {'kind': 'answer', 'request': request, 'memory_mb': memory_mb, 'answer': values}
+    if isinstance(answer, Generated):
+        values['finish'] = answer.finish.value
+    return {'kind': 'answer', 'id': request, 'memory_mb': memory_mb, 'answer': values}
 
 
-def read_answer(message: dict[str, Any], request: int) -> Answer:
-    """The answer that ``message`` carries to ``request``.
+def read_answer(message: dict[str, Any]) -> Generated | Scored:
+    """The answer that ``message`` carries.
 
-    :raises ProtocolError: if it answers something else or is not an answer in every field.
+    :raises ProtocolError: if it is not an answer in every field.
     """
     try:
-        if message['request'] != request:
-            raise ProtocolError('the worker answered another question')
         values = message['answer']
         stats = DecodeStats(
             **{
@@ -141,19 +111,34 @@ def read_answer(message: dict[str, Any], request: int) -> Answer:
                 for field in dataclasses.fields(DecodeStats)
             }
         )
-        text, finish = values['text'], values['finish']
-        if not isinstance(text, str) or finish not in FINISHES:
-            raise ProtocolError('the worker sent an answer that cannot be read')
-        return Answer(
+        if 'log_probabilities' in values:
+            return Scored(tuple(map(_number(float), values['log_probabilities'])), stats)
+        text = values['text']
+        if not isinstance(text, str):
+            raise TypeError(text)
+        return Generated(
             text=text,
-            token_ids=tuple(_number(int)(token) for token in values['token_ids']),
-            finish=finish,
+            token_ids=tuple(map(_number(int), values['token_ids'])),
+            finish=Finish(values['finish']),
             stats=stats,
-            number=_number(float)(values['number']),
-            number_std=_number(float)(values['number_std']),
+            number=tuple(
+                (_number(float)(value), _number(float)(probability))
+                for value, probability in values['number']
+            ),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProtocolError('the worker sent an answer that cannot be read') from error
+
+
+def read_capabilities(message: dict[str, Any]) -> Capabilities:
+    """The capabilities in a worker's report that it is ready.
+
+    :raises ProtocolError: if they cannot be read.
+    """
+    try:
+        return Capabilities(**message['capabilities'])
+    except (KeyError, TypeError) as error:
+        raise ProtocolError('the worker sent capabilities that cannot be read') from error
 
 
 def _number(kind: Callable[[Any], Any]) -> Callable[[Any], Any]:

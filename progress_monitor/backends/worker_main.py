@@ -9,20 +9,21 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
+from progress_monitor.backends.frames import FrameView
 from progress_monitor.backends.messages import (
     DATAGRAM_BYTES,
-    FrameView,
     answer_message,
     decode,
     encode,
+    read_request,
 )
-from progress_monitor.types import Prompt
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.engine import Engine
-from progress_monitor.vlm.errors import VLMError
+from progress_monitor.vlm.errors import RequestRefused, VLMError
 
 DECODING_SHARE = 0.8
 _NICENESS = 5
@@ -44,10 +45,14 @@ def main() -> None:
         engine = _load(setup['engine'], config)
         channel.send(encode(_ready(engine)))
         while datagram := channel.recv(DATAGRAM_BYTES):
-            request = decode(datagram)
-            prompt = Prompt(frames.frames(request['frames']), request['text'])
-            answer = engine.answer(prompt, config.deadline_s * DECODING_SHARE)
-            channel.send(encode(answer_message(request['request'], answer, engine.memory_mb())))
+            request = read_request(decode(datagram), frames)
+            try:
+                answer = engine.answer(request, config.deadline_s * DECODING_SHARE)
+                reply = answer_message(request.id, answer, engine.memory_mb())
+            except RequestRefused as error:
+                reply = {'kind': 'refused', 'id': request.id, 'error': str(error)}
+                reply['memory_mb'] = engine.memory_mb()
+            channel.send(encode(reply))
     except Exception as error:
         _report(channel, error)
         os._exit(1)
@@ -68,6 +73,7 @@ def _ready(engine: Engine) -> dict[str, Any]:
         'quantization': info.quantization,
         'device': info.device,
         'notes': list(info.notes),
+        'capabilities': asdict(engine.capabilities()),
         'memory_mb': engine.memory_mb(),
     }
 

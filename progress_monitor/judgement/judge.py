@@ -126,9 +126,9 @@ class Judge:
         self._held = True
         self._suspended_until_ns = now_ns + round(duration * 1e9)
 
-    def withdraw(self) -> None:
-        """The task is given up: end the stall; a success stays what it was."""
-        self._release('The task is no longer watched.')
+    def withdraw(self, why: str) -> None:
+        """What was said is given up: end the stall; a success stays what it was."""
+        self._release(why)
 
     def add(
         self, estimate: Estimate, step: str, undone: bool, still_since_ns: int | None = None
@@ -223,7 +223,12 @@ class Judge:
             else self._success_report.event_id
         )
         self._success_report = SuccessReport(
-            now, event_id, sample.stamp_ns, self.progress, self._success.confidence
+            now,
+            event_id,
+            sample.stamp_ns,
+            self.progress,
+            self._success.confidence,
+            task_id=self._task.task_id,
         )
         return True
 
@@ -275,6 +280,7 @@ class Judge:
             step=step,
             hint=_hint(cause, self._calls[cause, step]),
             explanation=self._explain(cause, step, start, sample, why),
+            task_id=self._task.task_id,
         )
 
     def _onset(self, cause: StallCause, sample: Sample) -> Sample:
@@ -318,6 +324,7 @@ class Judge:
             step=old.step,
             hint=RecoveryHint.NONE,
             explanation=explanation,
+            task_id=self._task.task_id,
         )
 
 

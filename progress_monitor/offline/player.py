@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_monitor.monitor import ProgressMonitor
-from progress_monitor.types import NAN, Estimate, Frame, MonitorUpdate, State, Task
-from progress_monitor.window import resize_for_model
+from progress_monitor.resize import shrink
+from progress_monitor.types import NAN, Estimate, Frame, Generated, MonitorUpdate, State, Task
 
 CAMERA = 'video'
 # Stamps start here: to a monitor, time 0 is a clock that has not started.
@@ -47,7 +47,7 @@ def play(
     monitor.set_task(Task('video', task), _START_NS)
     for index, seconds, image in frames:
         now_ns = _START_NS + round(seconds * 1e9)
-        monitor.observe(Frame(index, CAMERA, now_ns, resize_for_model(image, max_pixels)))
+        monitor.observe(Frame(index, CAMERA, now_ns, shrink(image, max_pixels)))
         update = monitor.tick(now_ns)
         estimate = update.estimate or estimate
         yield Played(index, seconds, image, update, estimate)
@@ -74,7 +74,7 @@ def row(played: Played, video: str, task: str, sample: int) -> dict[str, Any]:
         'parsed_progress': percent,
         'progress_source': 'unknown' if percent is None else 'model',
         'reasoning': update.estimate.reasoning,
-        'model_output': update.answer.text if update.answer else '',
+        'model_output': update.answer.text if isinstance(update.answer, Generated) else '',
         'state': State(update.state).name,
         'evidence': update.estimate.evidence.name,
     }

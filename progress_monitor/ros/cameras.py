@@ -30,7 +30,6 @@ from sensor_msgs.msg import CompressedImage, Image
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.ros.images import ImageError, ImageReader
 from progress_monitor.types import Evidence, Frame
-from progress_monitor.window import resize_for_model
 
 # A queue would hand over old frames: only the newest is of use.
 CAMERA_QOS = QoSProfile(
@@ -236,8 +235,7 @@ class Camera:
         stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
         frame, problem = None, None
         try:
-            image = resize_for_model(reader.read(message), self._intake.max_pixels)
-            frame = Frame(next(_uids), self.name, stamp_ns, image)
+            frame = Frame(next(_uids), self.name, stamp_ns, reader.read(message))
         except ImageError as error:
             problem = Problem(Evidence.UNREADABLE, f'{self.name}: {error}')
         return _Read(stamp_ns, message.header.frame_id, frame, problem)

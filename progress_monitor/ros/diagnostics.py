@@ -14,7 +14,14 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from progress_monitor.ros.cameras import Camera
 from progress_monitor.ros.messages import header
-from progress_monitor.types import Answer, BackendState, BackendStatus, Evidence, MonitorUpdate
+from progress_monitor.types import (
+    BackendState,
+    BackendStatus,
+    Evidence,
+    Generated,
+    MonitorUpdate,
+    Scored,
+)
 
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
@@ -27,7 +34,7 @@ _INPUT = range(Evidence.NO_PUBLISHER, Evidence.UNREADABLE + 1)
 def diagnostics(
     node: str,
     update: MonitorUpdate,
-    answer: Answer | None,
+    answer: Generated | Scored | None,
     cameras: Sequence[Camera],
     deadline_s: float,
 ) -> DiagnosticArray:
@@ -68,7 +75,9 @@ def _camera(update: MonitorUpdate, cameras: Sequence[Camera]) -> DiagnosticStatu
     return task('camera', level, message, **ages, **counts)
 
 
-def _inference(update: MonitorUpdate, answer: Answer | None, deadline_s: float) -> DiagnosticStatus:
+def _inference(
+    update: MonitorUpdate, answer: Generated | Scored | None, deadline_s: float
+) -> DiagnosticStatus:
     late = update.evidence is Evidence.MODEL_LATE
     level = WARN if late else OK
     message = update.message if late else 'in time'
@@ -92,6 +101,7 @@ def _inference(update: MonitorUpdate, answer: Answer | None, deadline_s: float) 
 def _model(backend: BackendStatus) -> DiagnosticStatus:
     level = {
         BackendState.STOPPED: STALE,
+        BackendState.DOWNLOADING: WARN,
         BackendState.LOADING: WARN,
         BackendState.READY: OK,
         BackendState.BUSY: OK,

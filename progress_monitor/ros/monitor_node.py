@@ -242,9 +242,8 @@ class MonitorNode(LifecycleNode):
         if session is None:
             return
         config = build(NodeConfig, values)
-        monitor = ProgressMonitor(config, session.backend, self._check_topics(config.image_topics))
-        monitor.set_task(self._task, self._now_ns())
-        self._session = _Session(config, session.backend, monitor)
+        session.monitor.apply(config, self._now_ns())
+        self._session = _Session(config, session.backend, session.monitor)
         for camera in self._cameras:
             camera.configure(Intake.of(config))
 
@@ -379,7 +378,7 @@ def _with_model(update: MonitorUpdate) -> MonitorUpdate:
     backend = update.backend
     if backend.state is BackendState.FAILED:
         return dataclasses.replace(update, state=State.ERROR, message=backend.message)
-    if backend.state is BackendState.LOADING:
+    if backend.state in (BackendState.DOWNLOADING, BackendState.LOADING):
         message = backend.message or 'The model is being loaded.'
         return dataclasses.replace(update, state=State.LOADING, message=message)
     return update

@@ -29,12 +29,13 @@ from progress_monitor.ros.messages import (
 )
 from progress_monitor.types import (
     NAN,
-    Answer,
     Estimate,
     Evidence,
     Frame,
+    Generated,
     MonitorUpdate,
     RecoveryHint,
+    Scored,
     StallCause,
     StallReport,
     State,
@@ -67,7 +68,7 @@ class Outputs:
         self._image = create(Image, '~/overlay/image', 1)
         self._markers = create(MarkerArray, '~/markers', 1)
         self._diagnostics = create(DiagnosticArray, '/diagnostics', 10)
-        self._answer: Answer | None = None
+        self._answer: Generated | Scored | None = None
         self._estimate: Estimate | None = None
         self._stall_report: StallReport | None = None
         self._stall_task = ''
@@ -95,10 +96,10 @@ class Outputs:
         if update.estimate is not None:
             self._publish_tick(update, update.estimate, frame_id)
         task_id = update.task.task_id if update.task else ''
-        if update.stall is not None:
-            self._publish_stall(update.stall, task_id, frame_id)
-        if update.success is not None:
-            self._success.publish(success_message(update.success, task_id, frame_id))
+        for report in update.stalls:
+            self._publish_stall(report, report.task_id, frame_id)
+        for success in update.successes:
+            self._success.publish(success_message(success, success.task_id, frame_id))
         now = time.monotonic()
         said = (update.state, update.evidence, task_id, update.backend.state)
         if said != self._said or now >= self._status_due:

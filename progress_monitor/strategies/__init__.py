@@ -1,22 +1,19 @@
-"""How to ask the model and how to read its answer, one strategy a file."""
+"""How to ask the model and how to read its answers, one strategy a file."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
+from progress_monitor.config import MonitorConfig
 from progress_monitor.strategies.procvlm import ProcVLM
-from progress_monitor.types import Answer, Estimate, Frame, Prompt
+from progress_monitor.strategies.strategy import Strategy
+
+STRATEGIES: dict[str, Callable[[MonitorConfig], Strategy]] = {'procvlm': ProcVLM}
 
 
-class Strategy(Protocol):
-    """Makes the question from a window and reads the answer.
+def make_strategy(config: MonitorConfig) -> Strategy:
+    """The strategy that ``config`` names.
 
-    ``memory`` is the sentence about the steps done so far; empty: the model is not told.
+    :raises ParameterError: if its parameters cannot be used.
     """
-
-    def prompt(self, frames: tuple[Frame, ...], task: str, memory: str) -> Prompt: ...
-
-    def read(self, answer: Answer, stamp_ns: int) -> Estimate: ...
-
-
-STRATEGIES: dict[str, type[Strategy]] = {'procvlm': ProcVLM}
+    return STRATEGIES[config.strategy](config)

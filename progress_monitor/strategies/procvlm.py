@@ -10,7 +10,20 @@ from __future__ import annotations
 import math
 import re
 
-from progress_monitor.types import NAN, Answer, Estimate, Evidence, Frame, Prompt, Verdict
+from progress_monitor.config import MonitorConfig
+from progress_monitor.strategies.selection import WindowSelection
+from progress_monitor.strategies.strategy import History, Question
+from progress_monitor.types import (
+    NAN,
+    Estimate,
+    Evidence,
+    Generate,
+    Generated,
+    Recollection,
+    Scored,
+    Verdict,
+    View,
+)
 
 TEMPLATE = (
     'Given the recent observation and the task "{task}", first infer the remaining atomic actions '
@@ -36,17 +49,39 @@ _HARDLY_BEGUN = 50.0
 class ProcVLM:
     """Images first, then the text, in one user turn; answers end in a progress tag."""
 
-    def prompt(self, frames: tuple[Frame, ...], task: str, memory: str) -> Prompt:
-        """Ask about ``task`` (its text as given); ``memory`` is appended unless it is empty."""
-        text = TEMPLATE.replace('{task}', task)
-        return Prompt(frames, f'{text} {memory}' if memory else text)
+    name = 'procvlm'
+    sessions = ('procvlm',)
 
-    def read(self, answer: Answer, stamp_ns: int) -> Estimate:
+    def __init__(self, config: MonitorConfig) -> None:
+        self._selection = WindowSelection(config.window)
+        self._done_from = 100.0 * config.success.progress
+        self.sample_period_s = config.window.sample_period
+
+    def reset(self) -> None:
+        """Let the next window start anew."""
+        self._selection.reset()
+
+    def select(self, history: History, now_ns: int) -> View | None:
+        """The window, by the policy that ``window.policy`` names."""
+        frames = self._selection.select(history.samples)
+        return View(frames, max(frame.stamp_ns for frame in frames))
+
+    def ask(self, view: View, memory: Recollection) -> tuple[Question, ...]:
+        """Ask about the task; the sentence on what is done is appended unless it is empty."""
+        text = TEMPLATE.replace('{task}', memory.task)
+        text = f'{text} {memory.done}' if memory.done else text
+        want = Generate(stop=('</progress>', '</Progress>'), number_tag='progress')
+        return (Question('procvlm', (*view.frames, text), want),)
+
+    def read(self, answers: tuple[Generated | Scored, ...], view: View) -> Estimate:
         """Read the list and the tag.
 
         Progress and spread are NaN unless the evidence is GOOD or CONTRADICTION; the number of the
         first tag is clamped to 0..100 percent.
         """
+        (answer,) = answers
+        assert isinstance(answer, Generated)
+        stamp_ns = view.stamp_ns
         tag = _TAG.search(answer.text)
         reasoning = (answer.text[: tag.start()] if tag else answer.text).strip()
         steps = _remaining(reasoning)
@@ -57,15 +92,31 @@ class ProcVLM:
         percent = min(max(float(tag.group(1)), 0.0), 100.0)
         if steps is None and percent >= _COMPLETE:
             steps = ()
-        spread = answer.number_std / 100.0 if math.isfinite(answer.number_std) else NAN
+        spread, done = self._distribution(answer.number)
         contradicts = (bool(steps) and percent >= _COMPLETE) or (
             steps == () and percent < _HARDLY_BEGUN
         )
         evidence = Evidence.CONTRADICTION if contradicts else Evidence.GOOD
         verdict = Verdict.DONE if steps == () else Verdict.NOT_DONE
         return Estimate(
-            stamp_ns, percent / 100.0, spread, steps, evidence, reasoning, verdict=verdict
+            stamp_ns,
+            percent / 100.0,
+            spread,
+            steps,
+            evidence,
+            reasoning,
+            success_probability=done,
+            verdict=verdict,
         )
+
+    def _distribution(self, number: tuple[tuple[float, float], ...]) -> tuple[float, float]:
+        """Standard deviation, 0..1, and the probability that the number stands for success."""
+        if not number:
+            return NAN, NAN
+        mean = sum(value * share for value, share in number)
+        variance = sum(share * (value - mean) ** 2 for value, share in number)
+        done = sum(share for value, share in number if value >= self._done_from)
+        return math.sqrt(variance) / 100.0, done
 
 
 def _remaining(text: str) -> tuple[str, ...] | None:

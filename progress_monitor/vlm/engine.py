@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from progress_monitor.types import Answer, Prompt
+from progress_monitor.types import Capabilities, Generated, Request, Scored
 from progress_monitor.vlm.checkpoint import check_architecture, checkpoint_folder
 from progress_monitor.vlm.config import ModelConfig
 
@@ -26,7 +26,9 @@ class Engine(Protocol):
     @property
     def info(self) -> EngineInfo: ...
 
-    def answer(self, prompt: Prompt, time_limit_s: float) -> Answer: ...
+    def answer(self, request: Request, time_limit_s: float) -> Generated | Scored: ...
+
+    def capabilities(self) -> Capabilities: ...
 
     def memory_mb(self) -> float: ...
 

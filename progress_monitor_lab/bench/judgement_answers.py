@@ -6,17 +6,21 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from progress_monitor.types import (
-    NAN,
-    Answer,
     Backend,
     BackendState,
     BackendStatus,
+    Capabilities,
     Completion,
     DecodeStats,
+    Finish,
     Frame,
-    Prompt,
+    Generate,
+    Generated,
+    Request,
+    Scored,
 )
 
 
@@ -31,44 +35,42 @@ class RememberingBackend:
     def __init__(self, load: Callable[[], Backend], folder: Path, writer: str) -> None:
         self._load = load
         self._model: Backend | None = None
-        self._known: dict[str, tuple[str, float, float]] = {}
+        self._known: dict[str, Generated | Scored] = {}
         self._hashes: dict[int, bytes] = {}
         self._done: Completion | None = None
         folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(folder.glob('*.jsonl')):
             for line in file.read_text().splitlines():
                 try:
-                    key, text, number, std = json.loads(line)
+                    key, kept = json.loads(line)
                 except ValueError:
                     # The last line of a run that was cut off.
                     continue
-                self._known[key] = (
-                    text, NAN if number is None else number, NAN if std is None else std
-                )  # fmt: skip
+                self._known[key] = _read(kept)
         self._file = folder / f'{writer.replace("/", "of")}.jsonl'
 
     def status(self) -> BackendStatus:
         return BackendStatus(BackendState.READY)
 
-    def submit(self, prompt: Prompt) -> None:
-        key = self._key(prompt)
+    def capabilities(self) -> Capabilities | None:
+        return Capabilities()
+
+    def submit(self, request: Request) -> None:
+        key = self._key(request)
         if key not in self._known:
             self._model = self._model or self._load()
-            self._model.submit(prompt)
+            self._model.submit(request)
             completion = self._model.poll()
             if completion is None or completion.answer is None:
                 self._done = completion
                 return
-            answer = completion.answer
-            self._known[key] = (answer.text, answer.number, answer.number_std)
-            numbers = [
-                None if value != value else round(value, 4) for value in self._known[key][1:]
-            ]
+            self._known[key] = completion.answer
             with self._file.open('a') as file:
-                file.write(json.dumps([key, answer.text, *numbers]) + '\n')
-        text, number, std = self._known[key]
-        answer = Answer(text, (), 'tag', DecodeStats(0.0), number=number, number_std=std)
-        self._done = Completion(answer)
+                file.write(json.dumps([key, _kept(completion.answer)]) + '\n')
+        self._done = Completion(request.id, self._known[key])
+
+    def cancel(self, request_id: int) -> None:
+        self._done = None
 
     def poll(self) -> Completion | None:
         done, self._done = self._done, None
@@ -78,13 +80,29 @@ class RememberingBackend:
         if self._model is not None:
             self._model.close()
 
-    def _key(self, prompt: Prompt) -> str:
-        digest = hashlib.sha256(prompt.text.encode())
-        shown = {frame.uid: self._hashes.get(frame.uid) or _hash(frame) for frame in prompt.frames}
-        for frame in prompt.frames:
-            digest.update(shown[frame.uid])
+    def _key(self, request: Request) -> str:
+        shown = {frame.uid: self._hashes.get(frame.uid) or _hash(frame) for frame in request.frames}
+        kind = 'generate' if isinstance(request.want, Generate) else repr(request.want)
+        digest = hashlib.sha256(f'{kind} {request.chat}'.encode())
+        for part in request.parts:
+            digest.update(part.encode() if isinstance(part, str) else shown[part.uid])
         self._hashes = shown
         return digest.hexdigest()[:24]
+
+
+def _kept(answer: Generated | Scored) -> dict[str, Any]:
+    if isinstance(answer, Scored):
+        return {'scores': answer.log_probabilities}
+    number = [(value, round(share, 5)) for value, share in answer.number if share >= 1e-5]
+    return {'text': answer.text, 'finish': answer.finish.value, 'number': number}
+
+
+def _read(kept: dict[str, Any]) -> Generated | Scored:
+    stats = DecodeStats(0.0)
+    if 'scores' in kept:
+        return Scored(tuple(kept['scores']), stats)
+    number = tuple((value, share) for value, share in kept['number'])
+    return Generated(kept['text'], (), Finish(kept['finish']), stats, number)
 
 
 def _hash(frame: Frame) -> bytes:

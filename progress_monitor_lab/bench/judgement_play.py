@@ -11,9 +11,19 @@ from typing import Any
 import numpy as np
 
 from progress_monitor.config import MonitorConfig
+from progress_monitor.dialogue import Dialogue
 from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.strategies.procvlm import ProcVLM
-from progress_monitor.types import Backend, Estimate, Evidence, Frame, State, Task
+from progress_monitor.types import (
+    Backend,
+    Estimate,
+    Evidence,
+    Frame,
+    Recollection,
+    State,
+    Task,
+    View,
+)
 from progress_monitor_lab.bench.judgement_episodes import FRAME_S, Episode
 
 START_NS = 1_000_000_000_000
@@ -79,8 +89,7 @@ def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend:
             value = update.progress if update.estimate.evidence is Evidence.GOOD else math.nan
             _note_tick(record, update.estimate, value)
         now = seconds(delivered_ns)
-        if update.stall is not None:
-            report = update.stall
+        for report in update.stalls:
             record.calls.append(
                 {
                     'at': now,
@@ -90,8 +99,9 @@ def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend:
                     'step': report.step,
                 }
             )
-        if update.success is not None:
-            record.successes.append({'at': now, 'succeeded': update.success.succeeded})
+        record.successes += [
+            {'at': now, 'succeeded': success.succeeded} for success in update.successes
+        ]
     return record
 
 
@@ -103,7 +113,8 @@ def _play_plain(episode: Episode, system: str, config: MonitorConfig, backend: B
     shows the newest frame alone. Both are given the plainest rules for stall and regression.
     """
     record = Record(episode.plan.name, system, episode.seconds)
-    strategy, rule = ProcVLM(), PlainRule(config, repeats=system == 'procvlm')
+    strategy, rule = ProcVLM(config), PlainRule(config, repeats=system == 'procvlm')
+    dialogue = Dialogue(backend)
     window: list[Frame] = []
     next_ns = START_NS
     for delivered_ns, _, frame in deliveries(episode):
@@ -112,11 +123,12 @@ def _play_plain(episode: Episode, system: str, config: MonitorConfig, backend: B
         next_ns = delivered_ns + round(config.window.sample_period * 1e9)
         window = [*window, frame][-8:] if system == 'procvlm' else [frame]
         shown = [window[0]] * (8 - len(window)) + window if system == 'procvlm' else window
-        backend.submit(strategy.prompt(tuple(shown), episode.text, ''))
-        completion = backend.poll()
-        if completion is None or completion.answer is None:
+        view = View(tuple(shown), frame.stamp_ns)
+        dialogue.ask(strategy.ask(view, Recollection(episode.text)), view)
+        (reply,) = dialogue.replies()
+        if reply.answer is None:
             continue
-        estimate = strategy.read(completion.answer, frame.stamp_ns)
+        estimate = strategy.read((reply.answer,), view)
         value = rule.add(seconds(delivered_ns), estimate, record)
         _note_tick(record, estimate, value)
     return record

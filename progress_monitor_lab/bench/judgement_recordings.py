@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from progress_monitor.window import resize_for_model
+from progress_monitor.resize import fit
 from progress_monitor_lab.sim import camera, cell, scene, tasks
 from progress_monitor_lab.sim.cell import TASKS, Workcell
 from progress_monitor_lab.sim.scene import UNDONE_BELOW
@@ -116,7 +116,7 @@ def _record(task: str, seed: int, variant: str) -> Recording:
     try:
         while settled < TAIL_STEPS and len(images) < LONGEST_STEPS:
             step = workcell.step()
-            images.append(resize_for_model(step.image, SIZE * SIZE))
+            images.append(fit(step.image, SIZE * SIZE, 32))
             if variant == 'undo':
                 done, left = _opening(workcell.pose(), finished)
             else:

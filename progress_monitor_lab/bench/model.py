@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_monitor.backends.inline import InlineBackend
-from progress_monitor.config import MemoryConfig, WindowConfig
+from progress_monitor.config import MonitorConfig
+from progress_monitor.dialogue import Dialogue
+from progress_monitor.history import FrameHistory
 from progress_monitor.memory import PlanMemory
-from progress_monitor.strategies.procvlm import ProcVLM
-from progress_monitor.types import Backend, Estimate, Frame
+from progress_monitor.resize import fit
+from progress_monitor.strategies import make_strategy
+from progress_monitor.types import Backend, Estimate, Frame, Recollection
 from progress_monitor.vlm.config import ModelConfig
-from progress_monitor.window import FrameWindow, resize_for_model
 from progress_monitor_lab.bench.metrics import mae, mean, voc
 from progress_monitor_lab.sim.cell import STEP_PERIOD_S, TASKS, Truth, Workcell, applicable
 
@@ -34,6 +37,7 @@ MAXIMUM_STEPS = 600
 REPLAN_STEPS = 60
 STATIC_TICKS = 20
 PIXELS = 128 * 128
+_uids = itertools.count()
 # Quantisation and dtype of the unquantised weights.
 PRECISIONS = {'fp32': ('none', 'float32'), 'bf16': ('none', 'bfloat16'), 'nf4': ('nf4', 'float32')}
 
@@ -58,7 +62,7 @@ def record(task: str, seed: int, fault: str, speed: float) -> Clip:
         for index in range(MAXIMUM_STEPS):
             step = cell.step(picture=index % TICK_STEPS == 0)
             if index % TICK_STEPS == 0:
-                images.append(resize_for_model(step.image, PIXELS))
+                images.append(fit(step.image, PIXELS, 32))
                 truths.append(step.truth)
             faulty += bool(step.truth.fault)
             if faulty == REPLAN_STEPS:
@@ -84,30 +88,26 @@ def clips(seeds: int) -> list[Clip]:
 
 def play(backend: Backend, task: str, images: Sequence[NDArray[np.uint8]]) -> list[Estimate]:
     """Ask about ``images``, one a tick, as the monitor does."""
-    window, memory, strategy = FrameWindow(WindowConfig()), PlanMemory(MemoryConfig()), ProcVLM()
+    config = MonitorConfig()
+    strategy, memory = make_strategy(config), PlanMemory(config.memory)
+    history = FrameHistory(strategy.sample_period_s, len(images) + 1)
+    dialogue = Dialogue(backend)
     estimates: list[Estimate] = []
     for number, image in enumerate(images):
         stamp_ns = round(number * TICK_STEPS * STEP_PERIOD_S * 1e9)
-        window.observe(Frame(_unique(), 'camera', stamp_ns, image))
-        text = TASKS[task].instruction
-        backend.submit(strategy.prompt(window.sample(['camera']), text, memory.prompt_text()))
-        completion = backend.poll()
-        if completion is None or completion.answer is None:
-            raise RuntimeError(completion.error if completion else 'the model gave no answer')
-        estimate = strategy.read(completion.answer, stamp_ns)
+        history.observe(Frame(next(_uids), 'camera', stamp_ns, image))
+        view = strategy.select(history, stamp_ns)
+        assert view is not None
+        told = Recollection(TASKS[task].instruction, memory.prompt_text())
+        dialogue.ask(strategy.ask(view, told), view)
+        (reply,) = dialogue.replies()
+        if reply.answer is None:
+            raise RuntimeError(reply.message)
+        estimate = strategy.read((reply.answer,), view)
         if estimate.remaining_steps is not None:
             memory.update(estimate.remaining_steps, stamp_ns)
         estimates.append(estimate)
     return estimates
-
-
-_uid = 0
-
-
-def _unique() -> int:
-    global _uid
-    _uid += 1
-    return _uid
 
 
 def score(backend: Backend, recorded: Sequence[Clip]) -> dict[str, dict[str, float]]:

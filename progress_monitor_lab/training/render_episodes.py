@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from progress_monitor.window import resize_for_model
+from progress_monitor.resize import fit
 from progress_monitor_lab.sim.cell import TASKS, Workcell, applicable
 
 FRAME_STEPS = 2
@@ -56,7 +56,7 @@ def render(job: tuple[str, int, str, str]) -> str:
             keep = index % FRAME_STEPS == 0
             step = cell.step(picture=keep)
             if keep:
-                frames['image'].append(resize_for_model(step.image, PIXELS))
+                frames['image'].append(fit(step.image, PIXELS, 32))
                 frames['progress'].append(step.truth.progress)
                 frames['stage'].append(stages - len(step.truth.remaining_steps))
                 frames['pose'].append(cell.pose())

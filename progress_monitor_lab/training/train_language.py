@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
-from progress_monitor.types import Frame, Prompt
+from progress_monitor.types import Frame, Generate, Request
 from progress_monitor.vlm.images import ImageFormat
 from progress_monitor.vlm.prompt import PromptBuilder
 from progress_monitor_lab.training.clock import Clock
@@ -75,7 +75,9 @@ class Collator:
         return Batch(ids, positions, frames, targets, weights)
 
     def _row(self, sample: Sample) -> tuple[list[int], np.ndarray, int]:
-        tokens = self._builder.build(Prompt(self._blanks[: len(sample.frames)], sample.text))
+        tokens = self._builder.build(
+            Request(0, '', (*self._blanks[: len(sample.frames)], sample.text), Generate())
+        )
         said = [*self._tokenizer.encode(sample.answer, add_special_tokens=False), self._end]
         after = tokens.next_position + np.arange(len(said))
         places = np.concatenate([tokens.positions, np.tile(after, (3, 1))], axis=1)

@@ -1,0 +1,329 @@
+"""A backend on a server with the OpenAI interface: vLLM and its like.
+
+Pictures go as PNG with a hash of their content as identifier. A server that keeps pictures by that
+identifier (vLLM's ``uuid``) is sent each once; one that does not is sent all of them every time.
+The hash is of the content because the identifier is the server's only key: another picture under a
+known one would be answered from the old.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+
+from progress_monitor.backends.http import HTTPFailureError, call, check_url
+from progress_monitor.backends.server_config import ServerConfig
+from progress_monitor.parameters import ParameterError
+from progress_monitor.types import (
+    BackendState,
+    BackendStatus,
+    Capabilities,
+    Completion,
+    DecodeStats,
+    Failure,
+    Finish,
+    Frame,
+    Generate,
+    Generated,
+    Request,
+    Score,
+    Scored,
+)
+
+FIRST_DELAY_S = 0.5
+LONGEST_DELAY_S = 30.0
+WAITING_REQUESTS = 8
+TEXT_CHARACTERS = 24_000
+_PROBE_S = 30.0
+_TOP = 20
+_LOG = logging.getLogger(__name__)
+
+
+class OpenAIBackend:
+    """Answers requests by a server, from a thread of its own.
+
+    Before it is READY the server is asked for its models and about one picture, so that one that
+    takes no pictures, or gives no probabilities, is found out at the start and not at a tick. A
+    server that is lost is FAILED and asked again, with a delay that doubles up to 30 s.
+
+    :param deadline_s: wall time for one answer.
+    :param max_new_tokens: most tokens of one answer.
+    :raises ParameterError: if the server's address or key cannot be used.
+    """
+
+    def __init__(self, config: ServerConfig, deadline_s: float, max_new_tokens: int) -> None:
+        try:
+            check_url(config.url)
+        except ValueError as error:
+            raise ParameterError(f'server.url: {error}') from error
+        self._key = ''
+        if config.key_variable:
+            self._key = os.environ.get(config.key_variable, '')
+            if not self._key:
+                raise ParameterError(
+                    f'server.key_variable: the environment holds no {config.key_variable}'
+                )
+        self._config = config
+        self._base = config.url.rstrip('/')
+        self._deadline_s = deadline_s
+        self._max_new_tokens = max_new_tokens
+        self._lock = threading.Lock()
+        self._requests: queue.Queue[Request | None] = queue.Queue()
+        self._completions: queue.SimpleQueue[Completion] = queue.SimpleQueue()
+        self._open: set[int] = set()
+        self._capabilities: Capabilities | None = None
+        self._keeps_pictures = False
+        self._sent: set[str] = set()
+        self._closed = threading.Event()
+        self._status = BackendStatus(BackendState.LOADING, model=config.model, device=self._base)
+        self._thread = threading.Thread(target=self._run, name='openai', daemon=True)
+        self._thread.start()
+
+    def capabilities(self) -> Capabilities | None:
+        """What the server was found to do; None until it was ready for the first time."""
+        return self._capabilities
+
+    def status(self) -> BackendStatus:
+        """The state now; while FAILED, ``message`` says what failed."""
+        with self._lock:
+            return self._status
+
+    def submit(self, request: Request) -> None:
+        """Hand ``request`` to the server, once those before it are answered.
+
+        :raises RuntimeError: if the server is not ready, or too many requests wait already.
+        """
+        with self._lock:
+            state = self._status.state
+            if state not in (BackendState.READY, BackendState.BUSY):
+                raise RuntimeError(f'the model is {state.value}, not ready')
+            if len(self._open) >= WAITING_REQUESTS:
+                raise RuntimeError(f'{len(self._open)} requests wait already')
+            self._open.add(request.id)
+            self._set(BackendState.BUSY)
+        self._requests.put(request)
+
+    def poll(self) -> Completion | None:
+        """The next completion, once."""
+        while True:
+            try:
+                completion = self._completions.get_nowait()
+            except queue.Empty:
+                return None
+            with self._lock:
+                wanted = completion.request_id in self._open
+                self._open.discard(completion.request_id)
+            if wanted:
+                return completion
+
+    def cancel(self, request_id: int) -> None:
+        """Forget a request: it will not complete."""
+        with self._lock:
+            self._open.discard(request_id)
+
+    def close(self) -> None:
+        """Stop asking. What is under way ends at its deadline, and nobody waits for that."""
+        self._closed.set()
+        self._requests.put(None)
+        with self._lock:
+            self._status = BackendStatus(BackendState.STOPPED, model=self._config.model)
+
+    def _set(self, state: BackendState, **changes: Any) -> None:
+        if self._status.state is not BackendState.STOPPED:
+            self._status = dataclasses.replace(self._status, state=state, **changes)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closed.is_set():
+            try:
+                self._probe()
+                failures = 0
+                self._serve()
+            except (HTTPFailureError, TimeoutError, KeyError, IndexError, TypeError) as error:
+                reason = f'{self._base}: {_said(error)}'
+                delay = min(FIRST_DELAY_S * 2**failures, LONGEST_DELAY_S)
+                failures += 1
+                _LOG.error('%s; asking again in %g s', reason, delay)
+                with self._lock:
+                    self._set(BackendState.FAILED, message=reason)
+                self._lose_waiting(reason)
+                self._closed.wait(delay)
+
+    def _lose_waiting(self, reason: str) -> None:
+        while True:
+            try:
+                request = self._requests.get_nowait()
+            except queue.Empty:
+                return
+            if request is not None:
+                self._completions.put(Completion(request.id, None, Failure.LOST, reason))
+
+    def _probe(self) -> None:
+        """Find out what the server can do, with one picture."""
+        models = [str(item['id']) for item in self._get('/models')['data']]
+        name = self._config.model or (models[0] if len(models) == 1 else '')
+        if name not in models:
+            raise HTTPFailureError(
+                0, f'it serves {", ".join(models) or "no model"}; name one in server.model'
+            )
+        self._model = name
+        picture = Frame(0, 'probe', 0, np.full((64, 64, 3), 127, np.uint8))
+        self._sent.clear()
+        self._keeps_pictures = True
+        probe = Request(0, 'probe', (picture, 'What is this?'), Generate(max_new_tokens=1))
+        first = self._ask(probe, _PROBE_S)
+        try:
+            self._post(self._body(probe), _PROBE_S)
+        except HTTPFailureError:
+            self._keeps_pictures = False
+        content = (first['choices'][0].get('logprobs') or {}).get('content') or []
+        probabilities = bool(content and content[0].get('top_logprobs'))
+        self._capabilities = Capabilities(
+            architecture=name, scores=probabilities, raw_prompts=False
+        )
+        notes = [
+            'pictures are kept by the server' if self._keeps_pictures else 'pictures go every time',
+            'probabilities are given' if probabilities else 'no probabilities are given',
+        ]
+        with self._lock:
+            self._set(BackendState.READY, model=name, message='; '.join(notes))
+
+    def _serve(self) -> None:
+        while (request := self._requests.get()) is not None:
+            with self._lock:
+                wanted = request.id in self._open
+            if wanted:
+                self._completions.put(self._complete(request))
+            with self._lock:
+                if self._requests.empty():
+                    self._set(BackendState.READY)
+
+    def _complete(self, request: Request) -> Completion:
+        refusal = self._refusal(request)
+        if refusal:
+            return Completion(request.id, None, Failure.REFUSED, refusal)
+        started = time.perf_counter()
+        try:
+            reply = self._ask(request, self._deadline_s)
+        except TimeoutError:
+            reason = f'the server has not answered within model.deadline_s ({self._deadline_s:g} s)'
+            return Completion(request.id, None, Failure.LATE, reason)
+        except HTTPFailureError as error:
+            if 400 <= error.status < 500:
+                return Completion(request.id, None, Failure.REFUSED, str(error))
+            self._completions.put(Completion(request.id, None, Failure.LOST, str(error)))
+            raise
+        stats = _stats(reply, (time.perf_counter() - started) * 1e3)
+        choice = reply['choices'][0]
+        if isinstance(request.want, Score):
+            scores = _scores(choice, request.want.continuations)
+            if scores is None:
+                reason = f'a continuation is not among the {_TOP} likeliest that the server gives'
+                return Completion(request.id, None, Failure.REFUSED, reason)
+            return Completion(request.id, Scored(scores, stats))
+        return Completion(request.id, _generated(choice, request.want, stats))
+
+    def _refusal(self, request: Request) -> str:
+        assert self._capabilities is not None
+        if not request.chat:
+            return 'a server takes no question without its chat template'
+        if isinstance(request.want, Score) and not self._capabilities.scores:
+            return 'the server gives no probabilities'
+        length = sum(len(part) for part in request.parts if isinstance(part, str))
+        if length > TEXT_CHARACTERS:
+            return f'a question of {length} characters; at most {TEXT_CHARACTERS} can be asked'
+        return ''
+
+    def _get(self, path: str) -> dict[str, Any]:
+        return call(self._base + path, _PROBE_S, key=self._key)
+
+    def _ask(self, request: Request, timeout_s: float) -> dict[str, Any]:
+        """Ask once, and once more with all pictures where the server has lost one."""
+        try:
+            return self._post(self._body(request), timeout_s)
+        except HTTPFailureError as error:
+            if error.status != 400 or not self._sent:
+                raise
+            self._sent.clear()
+            return self._post(self._body(request), timeout_s)
+
+    def _post(self, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        return call(f'{self._base}/chat/completions', timeout_s, body, self._key)
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        content = [
+            {'type': 'text', 'text': part} if isinstance(part, str) else self._picture(part)
+            for part in request.parts
+        ]
+        body: dict[str, Any] = {
+            'model': self._model,
+            'messages': [{'role': 'user', 'content': content}],
+            'temperature': 0.0,
+            'logprobs': True,
+            'top_logprobs': _TOP if isinstance(request.want, Score) else 10,
+        }
+        if self._config.cache_salt:
+            body['cache_salt'] = self._config.cache_salt
+        if isinstance(request.want, Score):
+            return {**body, 'max_tokens': 1}
+        tokens = request.want.max_new_tokens or self._max_new_tokens
+        body['max_tokens'] = min(tokens, self._max_new_tokens)
+        if request.want.stop:
+            body['stop'] = list(request.want.stop)
+            body['include_stop_str_in_output'] = True
+        return body
+
+    def _picture(self, frame: Frame) -> dict[str, Any]:
+        name = hashlib.sha256(repr(frame.image.shape).encode() + frame.image.tobytes()).hexdigest()
+        part: dict[str, Any] = {'type': 'image_url', 'image_url': None}
+        if not self._keeps_pictures or name not in self._sent:
+            done, coded = cv2.imencode('.png', cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
+            assert done
+            url = 'data:image/png;base64,' + base64.b64encode(coded.tobytes()).decode()
+            part['image_url'] = {'url': url}
+        if self._keeps_pictures:
+            part['uuid'] = name
+            self._sent.add(name)
+        return part
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, (HTTPFailureError, TimeoutError)):
+        return str(error) or 'no answer in time'
+    return f'its answer lacks {error}'
+
+
+def _stats(reply: dict[str, Any], total_ms: float) -> DecodeStats:
+    usage = reply.get('usage') or {}
+    return DecodeStats(total_ms=total_ms, prompt_tokens=int(usage.get('prompt_tokens') or 0))
+
+
+def _generated(choice: dict[str, Any], want: Generate, stats: DecodeStats) -> Generated:
+    text = str(choice['message']['content'] or '')
+    reason, stopped_at = choice.get('finish_reason'), choice.get('stop_reason')
+    finish = {'length': Finish.TOKEN_LIMIT, 'stop': Finish.END}.get(str(reason), Finish.END)
+    ends = next((stop for stop in want.stop if text.endswith(stop)), None)
+    if isinstance(stopped_at, str) and stopped_at in want.stop and ends is None:
+        text, ends = text + stopped_at, stopped_at
+    if ends is not None:
+        finish = Finish.STOP
+    return Generated(text, (), finish, stats)
+
+
+def _scores(choice: dict[str, Any], continuations: tuple[str, ...]) -> tuple[float, ...] | None:
+    """Log-probabilities of the first token; None if one of ``continuations`` is not given."""
+    top = (choice.get('logprobs') or {})['content'][0]['top_logprobs']
+    given = {str(item['token']): float(item['logprob']) for item in top}
+    found = [given.get(text, given.get(text.strip(), math.nan)) for text in continuations]
+    return tuple(found) if all(map(math.isfinite, found)) else None

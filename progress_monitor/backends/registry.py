@@ -1,0 +1,25 @@
+"""Which backend a configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from progress_monitor.backends.openai import OpenAIBackend
+from progress_monitor.backends.worker import WorkerBackend
+from progress_monitor.node_config import NodeConfig
+from progress_monitor.types import Backend
+
+BACKENDS: dict[str, Callable[[NodeConfig], Backend]] = {
+    'worker': lambda config: WorkerBackend(config.model),
+    'openai': lambda config: OpenAIBackend(
+        config.server, config.model.deadline_s, config.model.max_new_tokens
+    ),
+}
+
+
+def make_backend(config: NodeConfig) -> Backend:
+    """The backend that ``config.backend`` names; it returns at once, still loading.
+
+    :raises ParameterError: if its parameters cannot be used.
+    """
+    return BACKENDS[config.backend](config)

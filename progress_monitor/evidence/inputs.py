@@ -1,0 +1,92 @@
+"""What all cameras together are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from progress_monitor.config import EvidenceConfig
+from progress_monitor.evidence.camera import CameraWatch
+from progress_monitor.types import Evidence, Frame
+
+
+@dataclass(frozen=True)
+class InputReport:
+    """The best that any camera offers, a word on those that offer less, and the good ones."""
+
+    evidence: Evidence
+    message: str
+    live: tuple[str, ...] = ()
+    jumped: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is something to judge by."""
+        return self.evidence is Evidence.GOOD
+
+
+class Inputs:
+    """Follows the streams of all cameras.
+
+    :param cameras: names of the cameras that are expected.
+    """
+
+    def __init__(self, config: EvidenceConfig, cameras: Sequence[str], now_ns: int) -> None:
+        self._config = config
+        self._expected = tuple(cameras)
+        self._noted: tuple[Evidence, str] | None = None
+        self._live: tuple[str, ...] = ()
+        self.restart(now_ns)
+
+    def restart(self, now_ns: int) -> None:
+        """Forget the streams: a new time line, or a new task."""
+        self._watches: dict[str, CameraWatch] = {}
+        self._started_ns = now_ns
+
+    def observe(self, frame: Frame) -> bool:
+        """Take in a frame; whether it shows something new and usable."""
+        self._noted = None
+        watch = self._watches.get(frame.camera)
+        if watch is None:
+            watch = self._watches[frame.camera] = CameraWatch(self._config, frame.camera)
+        return watch.observe(frame.stamp_ns, frame.image)
+
+    def note(self, evidence: Evidence, message: str) -> None:
+        """Say what only ROS knows of the input; holds until the next frame, or GOOD."""
+        self._noted = None if evidence is Evidence.GOOD else (evidence, message)
+
+    def report(self, now_ns: int) -> InputReport:
+        """What the input is worth at ``now_ns`` of the ROS clock."""
+        if self._noted is not None:
+            return InputReport(*self._noted)
+        names = [*self._expected, *(name for name in self._watches if name not in self._expected)]
+        verdicts: dict[str, tuple[Evidence, str]] = {}
+        jumped = []
+        for name in names:
+            watch = self._watches.get(name)
+            if watch is None:
+                verdicts[name] = (Evidence.NO_FRAMES, f'camera {name}: no frame yet')
+                continue
+            if watch.check_ahead(now_ns):
+                jumped.append(name)
+            verdicts[name] = watch.verdict(now_ns)
+        live = tuple(name for name in names if verdicts[name][0] is Evidence.GOOD)
+        self._live = live
+        said = '; '.join(text for _, text in verdicts.values() if text)
+        if live:
+            return InputReport(Evidence.GOOD, said, live, tuple(jumped))
+        if not self._watches:
+            waited = (now_ns - self._started_ns) * 1e-9
+            if waited <= self._config.frame_timeout:
+                return InputReport(Evidence.UNKNOWN, 'Waiting for the first frame.')
+            return InputReport(Evidence.NO_FRAMES, said or 'no camera has delivered a frame yet')
+        worst = next(kind for kind, _ in verdicts.values() if kind is not Evidence.GOOD)
+        return InputReport(worst, said, jumped=tuple(jumped))
+
+    def resting_since_ns(self, stamp_ns: int) -> int | None:
+        """Stamp since which no camera has seen anything move, if that is a while ago or always."""
+        watches = [self._watches[name] for name in self._live if name in self._watches]
+        moved_ns = max((watch.resting_since_ns for watch in watches), default=stamp_ns)
+        resting = (stamp_ns - moved_ns) * 1e-9 >= self._config.still_after
+        always = bool(watches) and not any(watch.has_moved for watch in watches)
+        return moved_ns if resting or always else None

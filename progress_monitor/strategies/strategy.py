@@ -1,0 +1,60 @@
+"""What a strategy is: it selects frames, asks, and reads the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from progress_monitor.types import (
+    Estimate,
+    Frame,
+    Generate,
+    Generated,
+    Recollection,
+    Score,
+    Scored,
+    View,
+)
+
+
+class History(Protocol):
+    """What a strategy needs of the history: samples in time, oldest first, one frame a camera."""
+
+    @property
+    def samples(self) -> Sequence[tuple[Frame, ...]]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A request that has no id yet; see ``Request`` for the fields."""
+
+    session: str
+    parts: tuple[str | Frame, ...]
+    want: Generate | Score
+    chat: bool = True
+
+
+class Strategy(Protocol):
+    """Makes questions from the history and reads their answers.
+
+    ``sessions`` names the kinds of question that it asks, ``sample_period_s`` how far apart in time
+    it wants the samples of the history. ``read`` is given the answers to questions of one view.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sessions(self) -> tuple[str, ...]: ...
+
+    @property
+    def sample_period_s(self) -> float: ...
+
+    def select(self, history: History, now_ns: int) -> View | None: ...
+
+    def ask(self, view: View, memory: Recollection) -> tuple[Question, ...]: ...
+
+    def read(self, answers: tuple[Generated | Scored, ...], view: View) -> Estimate: ...
+
+    def reset(self) -> None: ...

@@ -1,0 +1,130 @@
+"""One task that is being watched: its plan, its judge, and how far its answers are trusted."""
+
+from __future__ import annotations
+
+from progress_monitor.config import MonitorConfig
+from progress_monitor.judgement.judge import Judge
+from progress_monitor.memory import PlanMemory
+from progress_monitor.trust import ModelTrust
+from progress_monitor.types import (
+    Estimate,
+    Evidence,
+    Failure,
+    Finish,
+    Generated,
+    Recollection,
+    Scored,
+    StallReport,
+    SuccessReport,
+    Task,
+    View,
+)
+
+_FAILURES = {
+    Failure.REFUSED: Evidence.NO_NUMBER,
+    Failure.LATE: Evidence.MODEL_LATE,
+    Failure.LOST: Evidence.MODEL_LATE,
+}
+_CUT = {
+    Finish.TIME_LIMIT: 'time limit; raise model.deadline_s, or lower model.max_pixels or '
+    'window.max_images',
+    Finish.TOKEN_LIMIT: 'limit of tokens; raise model.max_new_tokens',
+}
+
+
+class WatchedTask:
+    """What is known of one task.
+
+    ``ticks`` counts readable answers, ``shown`` is the view of the last one and ``finish`` how it
+    ended.
+    """
+
+    def __init__(self, config: MonitorConfig, task: Task) -> None:
+        self.task = task
+        self.memory = PlanMemory(config.memory)
+        self.judge = Judge(config, task)
+        self.trust = ModelTrust(config.evidence)
+        self.ticks = 0
+        self.shown: View | None = None
+        self.finish = ''
+        self._config = config
+        self._stall: StallReport | None = None
+        self._success: SuccessReport | None = None
+
+    @property
+    def current_stall(self) -> StallReport | None:
+        """The stall that goes on; None: none does."""
+        report = self.judge.stall
+        return report if report is not None and report.stalled else None
+
+    def recollection(self) -> Recollection:
+        """What the model may be told of the task."""
+        done = self.memory.prompt_text() if self._config.memory.in_prompt else ''
+        return Recollection(self.task.text, done, self.memory.thought)
+
+    def apply(self, config: MonitorConfig) -> None:
+        """Judge by changed parameters from now on.
+
+        The plan stays. A judge that is discarded withdraws what it has said first: call
+        ``take_reports`` before and after.
+        """
+        old, self._config = self._config, config
+        self.memory.configure(config.memory)
+        if old.evidence != config.evidence:
+            self.trust = ModelTrust(config.evidence)
+        judged = ('signal', 'stall', 'regression', 'success', 'memory')
+        if any(getattr(old, group) != getattr(config, group) for group in judged):
+            self.judge = Judge(config, self.task)
+            self._stall = self._success = None
+
+    def take(
+        self, estimate: Estimate, answer: Generated | Scored, view: View, rest_ns: int | None
+    ) -> None:
+        """Take one readable answer into memory and judgement.
+
+        :param rest_ns: stamp since which nothing has moved in any picture; None: something does.
+        """
+        self.ticks += 1
+        self.shown = view
+        self.trust.heard()
+        if isinstance(answer, Generated):
+            self.finish = answer.finish.value
+        self.trust.weigh(*self._worth(estimate, answer))
+        if estimate.evidence is not Evidence.GOOD or self.trust.refused:
+            self.judge.hold()
+            return
+        steps = estimate.remaining_steps
+        news = steps == () or rest_ns is None or not self.memory.steps()
+        if steps is not None and news:
+            self.memory.update(steps, estimate.stamp_ns)
+        if estimate.thought:
+            self.memory.thought = estimate.thought
+        self.judge.add(estimate, self.memory.current, self.memory.undone, rest_ns)
+
+    def take_failure(self, failure: Failure | None, message: str) -> None:
+        """Take note that a question has no answer."""
+        self.trust.heard()
+        kind = _FAILURES[failure or Failure.LOST]
+        said = f'The model refuses the question: {message}.' if failure is Failure.REFUSED else ''
+        self.trust.weigh(kind, said)
+        self.judge.hold()
+
+    def take_reports(self) -> tuple[tuple[StallReport, ...], tuple[SuccessReport, ...]]:
+        """Reports of the judge that have not been taken yet, in order."""
+        stalls: list[StallReport] = []
+        successes: list[SuccessReport] = []
+        if self.judge.stall is not None and self.judge.stall is not self._stall:
+            self._stall = self.judge.stall
+            stalls.append(self._stall)
+        if self.judge.success is not None and self.judge.success is not self._success:
+            self._success = self.judge.success
+            successes.append(self._success)
+        return tuple(stalls), tuple(successes)
+
+    @staticmethod
+    def _worth(estimate: Estimate, answer: Generated | Scored) -> tuple[Evidence, str]:
+        """What an answer is worth; one that was cut before its number says so."""
+        cut = _CUT.get(answer.finish) if isinstance(answer, Generated) else None
+        if estimate.evidence is Evidence.NO_NUMBER and cut is not None:
+            return Evidence.CUT_SHORT, f'The answer was cut by its {cut}.'
+        return estimate.evidence, ''

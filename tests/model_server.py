@@ -1,0 +1,96 @@
+"""A server with the OpenAI interface on loopback, without a model; it keeps pictures like vLLM."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import cv2
+import numpy as np
+
+MISS = 'Cache miss for image at index 0 but data is not provided.'
+
+
+class ModelServer:
+    """Answers with the mean level of the last picture in percent.
+
+    ``keeps`` says whether pictures are kept by uuid, ``probabilities`` whether log-probabilities
+    are given, ``pictures`` whether pictures are taken; ``delay_s`` passes before an
+    answer.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.keeps = self.probabilities = self.pictures = True
+        self.delay_s = 0.0
+        self.models = ['procvlm']
+        self.kept: dict[str, float] = {}
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        served = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                self.reply(200, {'data': [{'id': name} for name in served.models]})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+                served.keys.append(self.headers.get('Authorization', ''))
+                served.bodies.append(body)
+                time.sleep(served.delay_s)
+                self.reply(*served.answer(body))
+
+            def reply(self, status: int, content: dict[str, Any]) -> None:
+                data = json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header('Content-Length', str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+        self._server = ThreadingHTTPServer(('127.0.0.1', port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f'http://127.0.0.1:{self.port}/v1'
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        levels = []
+        for part in body['messages'][0]['content']:
+            if part['type'] != 'image_url':
+                continue
+            if not self.pictures:
+                return 400, {'error': {'message': 'this model takes no pictures'}}
+            if part['image_url'] is None:
+                if part.get('uuid') not in self.kept:
+                    return 400, {'error': {'message': MISS}}
+                levels.append(self.kept[part['uuid']])
+                continue
+            coded = base64.b64decode(part['image_url']['url'].split(',')[1])
+            levels.append(
+                float(cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR).mean())
+            )
+            if self.keeps and 'uuid' in part:
+                self.kept[part['uuid']] = levels[-1]
+        text = f'1. Go on.\nIt is <progress>{levels[-1] / 2.55:.0f}%'
+        choice: dict[str, Any] = {
+            'message': {'content': text},
+            'finish_reason': 'stop',
+            'stop_reason': '</progress>',
+        }
+        if self.probabilities:
+            top = [{'token': ' True', 'logprob': -0.5}, {'token': ' False', 'logprob': -1.5}]
+            choice['logprobs'] = {'content': [{'top_logprobs': top}]}
+        return 200, {'choices': [choice], 'usage': {'prompt_tokens': 7}}

@@ -1,0 +1,204 @@
+"""The backend on a server, against a server on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+
+import numpy as np
+import pytest
+from model_server import ModelServer
+
+from progress_monitor.backends import openai as module
+from progress_monitor.backends.openai import OpenAIBackend
+from progress_monitor.backends.server_config import ServerConfig
+from progress_monitor.parameters import ParameterError
+from progress_monitor.types import BackendState, Failure, Finish, Frame, Generate, Request, Score
+
+WANT = Generate(stop=('</progress>', '</Progress>'))
+_ids = itertools.count(1)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(module, 'FIRST_DELAY_S', 0.02)
+    with contextlib.closing(ModelServer()) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def connected(server, deadline_s=20.0, state=BackendState.READY, **values):
+    backend = OpenAIBackend(ServerConfig(url=server.url, **values), deadline_s, 64)
+    with contextlib.closing(backend):
+        wait_for(lambda: backend.status().state is state)
+        yield backend
+
+
+def wait_for(condition):
+    end = time.monotonic() + 30.0
+    while not condition():
+        assert time.monotonic() < end, 'it did not happen'
+        time.sleep(0.005)
+
+
+def picture(uid, level):
+    return Frame(uid, 'camera', uid, np.full((64, 96, 3), level, np.uint8))
+
+
+def question(*levels, want=WANT, chat=True, text='How far?'):
+    frames = [picture(uid, level) for uid, level in enumerate(levels)]
+    return Request(next(_ids), 's', (*frames, text), want, chat)
+
+
+def ask(backend, request):
+    backend.submit(request)
+    found = []
+
+    def came():
+        completion = backend.poll()
+        found.extend([completion] if completion is not None else [])
+        return bool(found)
+
+    wait_for(came)
+    assert found[0].request_id == request.id
+    return found[0]
+
+
+def test_an_answer_holds_its_stop_and_says_what_it_cost(server):
+    with connected(server) as backend:
+        answer = ask(backend, question(10, 102)).answer
+    assert answer.text == '1. Go on.\nIt is <progress>40%</progress>'
+    assert answer.finish is Finish.STOP
+    assert answer.stats.total_ms > 0.0
+    assert answer.stats.prompt_tokens == 7
+    body = server.bodies[-1]
+    assert body['temperature'] == 0.0
+    assert body['max_tokens'] == 64
+    assert [part['type'] for part in body['messages'][0]['content']] == [
+        'image_url', 'image_url', 'text',
+    ]  # fmt: skip
+
+
+def test_a_picture_is_sent_once_and_again_after_the_server_has_lost_it(server):
+    with connected(server) as backend:
+        assert 'kept by the server' in backend.status().message
+        ask(backend, question(10, 20))
+        ask(backend, question(10, 20, 51))
+        sent = [part.get('image_url') for part in server.bodies[-1]['messages'][0]['content'][:3]]
+        assert [item is not None for item in sent] == [False, False, True]
+        server.kept.clear()
+        assert '<progress>20%' in ask(backend, question(10, 20, 51)).answer.text
+        assert server.kept
+
+
+def test_two_pictures_are_never_taken_for_one(server):
+    """The uuid is the server's only key, so it must follow from the content and nothing else."""
+    with connected(server) as backend:
+        first = ask(backend, Request(next(_ids), 's', (picture(7, 51), 'x'), WANT))
+        second = ask(backend, Request(next(_ids), 's', (picture(7, 102), 'x'), WANT))
+    assert '20%' in first.answer.text
+    assert '40%' in second.answer.text
+
+
+def test_a_server_that_keeps_no_pictures_is_sent_all_of_them(server):
+    server.keeps = False
+    with connected(server) as backend:
+        assert 'pictures go every time' in backend.status().message
+        assert '20%' in ask(backend, question(10, 51)).answer.text
+        assert '20%' in ask(backend, question(10, 51)).answer.text
+
+
+def test_continuations_are_scored(server):
+    want = Score((' True', ' False'))
+    with connected(server) as backend:
+        assert backend.capabilities().scores
+        assert ask(backend, question(1, want=want)).answer.log_probabilities == (-0.5, -1.5)
+        other = ask(backend, question(1, want=Score((' Maybe',))))
+        assert other.failure is Failure.REFUSED
+        raw = ask(backend, question(1, want=want, chat=False))
+        assert raw.failure is Failure.REFUSED
+        assert 'chat template' in raw.message
+    server.probabilities = False
+    with connected(server) as backend:
+        assert not backend.capabilities().scores
+        assert ask(backend, question(1, want=want)).failure is Failure.REFUSED
+
+
+def test_one_refused_request_costs_itself(server):
+    with connected(server) as backend:
+        server.pictures = False
+        refused = ask(backend, question(1))
+        assert refused.failure is Failure.REFUSED
+        assert 'takes no pictures' in refused.message
+        server.pictures = True
+        assert ask(backend, question(1)).answer is not None
+        assert ask(backend, question(1, text='x' * 30_000)).failure is Failure.REFUSED
+
+
+def test_a_late_answer_is_late_and_the_next_is_asked(server):
+    with connected(server, deadline_s=0.3) as backend:
+        server.delay_s = 1.0
+        late = ask(backend, question(1))
+        assert late.failure is Failure.LATE
+        assert 'deadline_s' in late.message
+        server.delay_s = 0.0
+        assert ask(backend, question(1)).answer is not None
+
+
+def test_a_server_that_goes_and_comes_back_is_found_again(server):
+    with connected(server) as backend:
+        server.close()
+        assert ask(backend, question(1)).failure is Failure.LOST
+        wait_for(lambda: backend.status().state is BackendState.FAILED)
+        assert 'cannot be reached' in backend.status().message
+        with pytest.raises(RuntimeError, match='failed'):
+            backend.submit(question(1))
+        again = ModelServer(server.port)
+        with contextlib.closing(again):
+            wait_for(lambda: backend.status().state is BackendState.READY)
+            assert ask(backend, question(51)).answer is not None
+
+
+@pytest.mark.parametrize(
+    ('models', 'pictures', 'said'),
+    [(['a', 'b'], True, 'a, b'), ([], True, 'no model'), (['a'], False, 'takes no pictures')],
+)
+def test_a_server_that_is_of_no_use_is_found_out_at_the_start(server, models, pictures, said):
+    server.models, server.pictures = models, pictures
+    with connected(server, state=BackendState.FAILED) as backend:
+        assert said in backend.status().message
+
+
+def test_a_cancelled_request_never_completes(server):
+    server.delay_s = 0.1
+    with connected(server) as backend:
+        first, second = question(1), question(1)
+        backend.submit(first)
+        backend.submit(second)
+        backend.cancel(first.id)
+        found = []
+
+        def came():
+            completion = backend.poll()
+            found.extend([completion] if completion is not None else [])
+            return bool(found)
+
+        wait_for(came)
+        assert found[0].request_id == second.id
+
+
+def test_the_key_comes_from_the_environment(server, monkeypatch):
+    with pytest.raises(ParameterError, match=r'server\.key_variable.*NO_SUCH'):
+        OpenAIBackend(ServerConfig(url=server.url, key_variable='NO_SUCH'), 1.0, 1)
+    monkeypatch.setenv('ROBOT_KEY', 'secret')
+    with connected(server, key_variable='ROBOT_KEY', cache_salt='robot-1') as backend:
+        ask(backend, question(1))
+    assert server.keys[-1] == 'Bearer secret'
+    assert server.bodies[-1]['cache_salt'] == 'robot-1'
+
+
+@pytest.mark.parametrize('url', ['', 'file:///etc/passwd', 'gpu-box:8000', 'http://'])
+def test_an_address_that_is_none_is_refused_by_name(url):
+    with pytest.raises(ParameterError, match=r'server\.url'):
+        OpenAIBackend(ServerConfig(url=url), 1.0, 1)
