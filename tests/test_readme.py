@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from progress_monitor.ros.parameter_table import with_tables
 from progress_monitor_lab.demo.story import FAULTS
+from progress_monitor_lab.parameter_table import with_tables
 from progress_monitor_lab.sim.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +20,7 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 
 def test_the_parameter_tables_are_those_of_the_declarations() -> None:
     assert README == with_tables(README), (
-        'run scripts/with-env python -m progress_monitor.ros.parameter_table README.md'
+        'run scripts/with-env python -m progress_monitor_lab.parameter_table README.md'
     )
 
 

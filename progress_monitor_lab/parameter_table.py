@@ -1,6 +1,6 @@
 """Write the README's tables of parameters from their declarations.
 
-``python -m progress_monitor.ros.parameter_table README.md`` replaces what stands between
+``python -m progress_monitor_lab.parameter_table README.md`` replaces what stands between
 ``<!-- parameters -->`` and ``<!-- end of parameters -->``.
 """
 
@@ -51,7 +51,7 @@ def with_tables(text: str) -> str:
 def main() -> int:
     """Rewrite the file that the first argument names."""
     if len(sys.argv) != 2:
-        print('usage: python -m progress_monitor.ros.parameter_table README.md', file=sys.stderr)
+        print('usage: python -m progress_monitor_lab.parameter_table README.md', file=sys.stderr)
         return 2
     path = Path(sys.argv[1])
     try:
