@@ -27,6 +27,7 @@ from progress_monitor.printable import printable
 from progress_monitor.ros import ros_parameters
 from progress_monitor.ros.acknowledgements import Acknowledgements
 from progress_monitor.ros.camera_group import CameraGroup, camera_names
+from progress_monitor.ros.cameras import Intake
 from progress_monitor.ros.goals import GoalServer, new_task_id
 from progress_monitor.ros.log_handler import RosLogHandler
 from progress_monitor.ros.outputs import Outputs
@@ -151,11 +152,7 @@ class MonitorNode(LifecycleNode):
         config = session.config
         session.monitor.set_task(self._task, self._now_ns())
         self._cameras = CameraGroup(
-            self,
-            config.image_topics,
-            config.model.max_pixels,
-            config.evidence.frame_timeout,
-            session.monitor.observe,
+            self, config.image_topics, Intake.of(config), session.monitor.observe
         )
         return super().on_activate(state)
 
@@ -235,6 +232,8 @@ class MonitorNode(LifecycleNode):
         config = build(NodeConfig, values)
         session.monitor.apply(config, self._now_ns())
         self._session = dataclasses.replace(session, config=config)
+        if self._cameras is not None:
+            self._cameras.configure(Intake.of(config))
 
     def _not_active(self) -> str:
         if self._cameras is not None:
