@@ -72,3 +72,10 @@ def missing(config: ModelConfig) -> FakeEngine:
 
 def make(config: ModelConfig) -> FakeEngine:
     return FakeEngine(Path(os.environ['ROS_FAKE_CONTROL']))
+
+
+def make_late(config: ModelConfig) -> FakeEngine:
+    """Loads until the file that ``ROS_FAKE_GATE`` names is there."""
+    while not Path(os.environ['ROS_FAKE_GATE']).exists():
+        time.sleep(0.05)
+    return make(config)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
-from progress_monitor.msg import RecoveryEvent, Stall, Success
+from progress_monitor.msg import MonitorStatus, RecoveryEvent, Stall, Success
 from progress_monitor.srv import AcknowledgeRecovery
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -18,47 +19,91 @@ EVENTS = QoSProfile(depth=20, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class FakeRobot:
     """Counts replans and acknowledgements; ``agree`` is the replan service's answer."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(
+        self,
+        node: Node,
+        monitor: str = '/progress_monitor',
+        supervisor: str = '/supervisor',
+        replan: str = '/robot/replan',
+    ) -> None:
         self.agree = True
+        self.replan_s = 0.0
         self.replans = 0
         self.acknowledged: list[float] = []
+        self.acknowledged_events: list[str] = []
         self.events: list[RecoveryEvent] = []
-        self._stall = node.create_publisher(Stall, '/progress_monitor/stall', LATCHED)
-        self._success = node.create_publisher(Success, '/progress_monitor/success', LATCHED)
         self._node = node
+        self._monitor = monitor
+        self._replan_name = replan
         self._replan_service: Any = None
-        node.create_service(
-            AcknowledgeRecovery, '/progress_monitor/acknowledge_recovery', self._acknowledge
+        self._said: MonitorStatus | None = None
+        node.create_timer(0.5, self._repeat_status)
+        self.speak()
+        self.offer_acknowledgement()
+        node.create_subscription(RecoveryEvent, f'{supervisor}/events', self.events.append, EVENTS)
+
+    def speak(self) -> None:
+        """Begin, or begin anew as a monitor does that was started again."""
+        make = self._node.create_publisher
+        self._stall = make(Stall, f'{self._monitor}/stall', LATCHED)
+        self._success = make(Success, f'{self._monitor}/success', LATCHED)
+        self._status = make(MonitorStatus, f'{self._monitor}/status', LATCHED)
+
+    def fall_silent(self) -> None:
+        """As a monitor that has died."""
+        self._said = None
+        for publisher in (self._stall, self._success, self._status):
+            self._node.destroy_publisher(publisher)
+
+    def offer_acknowledgement(self) -> None:
+        self._acknowledgement = self._node.create_service(
+            AcknowledgeRecovery, f'{self._monitor}/acknowledge_recovery', self._acknowledge
         )
-        node.create_subscription(RecoveryEvent, '/supervisor/events', self.events.append, EVENTS)
+
+    def withdraw_acknowledgement(self) -> None:
+        self._node.destroy_service(self._acknowledgement)
 
     def offer_replan(self) -> None:
-        self._replan_service = self._node.create_service(Trigger, '/robot/replan', self._replan)
+        self._replan_service = self._node.create_service(Trigger, self._replan_name, self._replan)
 
     def kinds(self) -> list[int]:
         return [event.kind for event in self.events]
 
-    def stall(self, event_id: str, stalled: bool = True) -> None:
+    def stall(
+        self, event_id: str, stalled: bool = True, task_id: str = 'task', **more: Any
+    ) -> None:
+        given = {'hint': Stall.HINT_REPLAN, 'cause': Stall.CAUSE_NO_CHANGE, **more}
         self._stall.publish(
             Stall(
-                task_id='task',
+                task_id=task_id,
                 event_id=event_id,
                 stalled=stalled,
-                hint=Stall.HINT_REPLAN,
                 explanation='it hangs',
+                **given,
             )
         )
+
+    def status(self, state: int, task_id: str = 'task', message: str = '') -> None:
+        """From now on, as often as the monitor says it."""
+        self._said = MonitorStatus(state=state, task_id=task_id, message=message)
+        self._status.publish(self._said)
+
+    def _repeat_status(self) -> None:
+        if self._said is not None:
+            self._status.publish(self._said)
 
     def succeed(self) -> None:
         self._success.publish(Success(task_id='task', event_id='done', succeeded=True))
 
     def _replan(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.replans += 1
+        time.sleep(self.replan_s)
         response.success = self.agree
         response.message = 'agreed' if self.agree else 'no way'
         return response
 
     def _acknowledge(self, request: Any, response: Any) -> Any:
         self.acknowledged.append(request.duration_s)
+        self.acknowledged_events.append(request.event_id)
         response.success = True
         return response

@@ -1,122 +1,405 @@
-"""The recovery policy, without ROS."""
+"""The recovery policy, its tree and its record, without ROS."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from progress_monitor.parameters import build
-from progress_monitor.recovery import Action, Kind, RecoveryConfig, RecoveryPolicy
-from progress_monitor.types import RecoveryHint
+from progress_monitor.parameters import ParameterError, build
+from progress_monitor.recovery.lease import ELECTION_S, LEASE_S, Election
+from progress_monitor.recovery.policy import (
+    Policy,
+    RecoveryConfig,
+    Rule,
+    Rung,
+    Target,
+    from_parameters,
+    load,
+)
+from progress_monitor.recovery.record import Record, RecordError, RecordFile
+from progress_monitor.recovery.recovery import Action, Kind, Limits, Outcome, Recovery, StallEvent
+from progress_monitor.recovery.tree import make_tree
 
 S = 1_000_000_000
 
 
-def policy(**values: object) -> RecoveryPolicy:
-    return RecoveryPolicy(build(RecoveryConfig, values))
+@dataclass
+class FakeCaller:
+    target: str = '/robot/replan'
+    there: bool = True
+    started: list[str] = field(default_factory=list)
+    outcome: Outcome | None = None
+    abandoned: int = 0
+
+    def ready(self) -> bool:
+        return self.there
+
+    def start(self, stall: StallEvent) -> None:
+        self.started.append(stall.event_id)
+
+    def poll(self) -> Outcome | None:
+        outcome, self.outcome = self.outcome, None
+        return outcome
+
+    def abandon(self) -> None:
+        self.abandoned += 1
 
 
-def stall(
-    target: RecoveryPolicy,
-    now_ns: int,
-    event_id: str,
-    *,
-    stalled: bool = True,
-    hint: RecoveryHint = RecoveryHint.REPLAN,
-    task_id: str = 'task',
-) -> list[Action]:
-    return target.on_stall(
-        now_ns,
-        task_id=task_id,
-        event_id=event_id,
-        stalled=stalled,
-        hint=hint,
-        explanation='it hangs',
-    )
+class Bench:
+    """A recovery with its tree, fake servers and a clock."""
+
+    def __init__(self, policy: Policy | None = None, **values: object) -> None:
+        config = build(RecoveryConfig, values)
+        self.policy = policy or from_parameters(config, 'replan')
+        self.callers = {do: FakeCaller(f'/robot/{do}') for do in self.policy.targets}
+        self.said: list[Action] = []
+        self.saved: list[str] = []
+        self.now = 0.0
+        self.recovery = self.make()
+
+    def make(self) -> Recovery:
+        self.recovery = Recovery(
+            self.policy,
+            self.callers,
+            self.said.append,
+            lambda record: self.saved.append(record.to_json()),
+            Limits(30.0, 600.0),
+        )
+        self.tree = make_tree(self.recovery)
+        return self.recovery
+
+    def restart(self) -> None:
+        """Another process, which knows what was saved."""
+        self.make()
+        self.recovery.adopt(Record.from_json(self.saved[-1]))
+
+    @property
+    def replan(self) -> FakeCaller:
+        return self.callers['replan']
+
+    def tick(self, seconds: float = 0.0, ros_ns: int | None = None) -> list[Kind]:
+        self.now += seconds
+        self.said.clear()
+        self.recovery.at(round(self.now * S) if ros_ns is None else ros_ns, self.now)
+        self.tree.tick_once()
+        return [action.kind for action in self.said]
+
+    def stall(
+        self, event_id: str, task_id: str = 'task', cause: str = 'NO_CHANGE', **more: object
+    ) -> list[Kind]:
+        self.recovery.on_stall(StallEvent(task_id, event_id, cause, **more))  # type: ignore[arg-type]
+        return self.tick()
+
+    def answer(self, ok: bool = True, do: str = 'replan') -> list[Kind]:
+        self.callers[do].outcome = Outcome(ok, 'agreed' if ok else 'no way')
+        return self.tick()
 
 
-def kinds(actions: list[Action]) -> list[Kind]:
-    return [action.kind for action in actions]
-
-
-def test_an_event_is_replanned_for_once() -> None:
-    target = policy()
-    assert kinds(stall(target, 0, 'a')) == [Kind.REPLAN]
-    assert stall(target, S, 'a') == []
-    assert kinds(target.replanned(True, '')) == [Kind.REPLANNED]
-    assert stall(target, 100 * S, 'a') == []
-    assert target.due(200 * S) == []
+def test_an_event_is_acted_on_once() -> None:
+    bench = Bench()
+    assert bench.stall('a') == [Kind.REPLAN]
+    assert bench.stall('a') == []
+    assert bench.answer() == [Kind.REPLANNED]
+    assert bench.recovery.record.owed == 'a'
+    assert bench.stall('a') == []
+    assert bench.tick(200) == []
+    assert bench.replan.started == ['a']
 
 
 def test_a_second_stall_waits_for_the_cool_down() -> None:
-    target = policy(cool_down_s=5.0)
-    stall(target, 0, 'a')
-    target.replanned(True, '')
-    stall(target, S, 'a', stalled=False)
-    assert stall(target, 2 * S, 'b') == []
-    assert target.due(4 * S) == []
-    assert kinds(target.due(5 * S)) == [Kind.REPLAN]
+    bench = Bench(cool_down_s=5.0)
+    bench.stall('a')
+    bench.answer()
+    bench.now = 2.0
+    assert bench.stall('b') == []
+    assert bench.tick(2.0) == []
+    assert bench.tick(1.0) == [Kind.REPLAN]
 
 
 def test_attempts_are_bounded_and_then_a_person_is_asked_once() -> None:
-    target = policy(max_attempts=2, cool_down_s=0.0)
-    for number, event_id in enumerate('ab'):
-        assert kinds(stall(target, number * S, event_id)) == [Kind.REPLAN]
-        target.replanned(True, '')
-    assert kinds(stall(target, 5 * S, 'c')) == [Kind.ASK_PERSON]
-    assert target.needs_person
-    assert stall(target, 6 * S, 'c') == []
-    assert target.due(7 * S) == []
-    assert kinds(stall(target, 8 * S, 'c', stalled=False)) == [Kind.RELEASED]
-    assert not target.needs_person
+    bench = Bench(max_attempts=4, cool_down_s=0.0)
+    for event_id in 'abcd':
+        assert bench.stall(event_id) == [Kind.REPLAN]
+        bench.answer()
+    assert bench.stall('e') == [Kind.ASK_PERSON]
+    assert bench.recovery.record.asked == 'e'
+    assert bench.stall('e') == []
+    bench.said.clear()
+    bench.recovery.on_release('e', 'task')
+    assert [action.kind for action in bench.said] == [Kind.RELEASED]
+    assert not bench.recovery.record.asked
 
 
-def test_success_starts_the_count_again() -> None:
-    target = policy(max_attempts=1, cool_down_s=0.0)
-    stall(target, 0, 'a')
-    target.replanned(True, '')
-    done = target.on_success(task_id='task', event_id='s', succeeded=True)
-    assert kinds(done) == [Kind.SUCCEEDED]
-    assert target.on_success(task_id='task', event_id='s', succeeded=True) == []
-    assert kinds(stall(target, S, 'b')) == [Kind.REPLAN]
+def test_success_starts_the_count_again_and_owes_no_acknowledgement() -> None:
+    bench = Bench(max_attempts=1, cool_down_s=0.0)
+    bench.stall('a')
+    bench.recovery.on_success('task', 's')
+    bench.answer()
+    assert not bench.recovery.record.owed
+    assert bench.stall('b') == [Kind.REPLAN]
+    bench.said.clear()
+    bench.recovery.on_success('task', 's')
+    assert not bench.said
 
 
-def test_another_task_starts_the_count_again() -> None:
-    target = policy(max_attempts=1, cool_down_s=0.0)
-    stall(target, 0, 'a')
-    target.replanned(True, '')
-    assert kinds(stall(target, S, 'b', task_id='other')) == [Kind.REPLAN]
+def test_each_task_has_its_own_count_whatever_comes_between() -> None:
+    bench = Bench(max_attempts=1, cool_down_s=0.0)
+    bench.stall('a')
+    bench.answer()
+    assert bench.stall('b', 'other') == [Kind.REPLAN]
+    bench.answer()
+    assert bench.stall('c') == [Kind.ASK_PERSON]
 
 
-def test_a_failed_replan_is_tried_again_after_the_cool_down_and_bounded() -> None:
-    target = policy(max_attempts=2, cool_down_s=5.0)
-    stall(target, 0, 'a')
-    assert kinds(target.replanned(False, 'no service')) == [Kind.REPLAN_FAILED]
-    assert target.due(S) == []
-    assert kinds(target.due(5 * S)) == [Kind.REPLAN]
-    target.replanned(False, 'no service')
-    assert kinds(target.due(10 * S)) == [Kind.ASK_PERSON]
+def test_a_refused_replan_is_tried_again_after_the_cool_down_and_bounded() -> None:
+    bench = Bench(max_attempts=2, cool_down_s=5.0)
+    bench.stall('a')
+    assert bench.answer(False) == [Kind.REPLAN_FAILED]
+    assert bench.tick(1.0) == []
+    assert bench.tick(4.0) == [Kind.REPLAN]
+    assert bench.answer(False) == [Kind.REPLAN_FAILED, Kind.ASK_PERSON]
 
 
 def test_a_stall_that_may_pass_is_waited_for() -> None:
-    target = policy(wait_s=3.0)
-    assert kinds(stall(target, 0, 'a', hint=RecoveryHint.WAIT)) == [Kind.WAIT]
-    assert target.due(2 * S) == []
-    assert kinds(stall(target, 2 * S, 'a', stalled=False)) == [Kind.RELEASED]
-    assert target.due(9 * S) == []
-    stall(target, 10 * S, 'b', hint=RecoveryHint.WAIT)
-    assert kinds(target.due(13 * S)) == [Kind.REPLAN]
-
-
-def test_a_hint_to_ask_is_followed_at_once() -> None:
-    assert kinds(stall(policy(), 0, 'a', hint=RecoveryHint.ASK_PERSON)) == [Kind.ASK_PERSON]
+    bench = Bench(wait_s=3.0)
+    assert bench.stall('a', wait=True) == [Kind.WAIT]
+    assert bench.tick(2.0) == []
+    bench.recovery.on_release('a', 'task')
+    assert bench.tick(7.0) == []
+    bench.stall('b', wait=True)
+    assert bench.tick(3.0) == [Kind.REPLAN]
 
 
 def test_a_clock_that_goes_back_does_not_hold_up_a_recovery() -> None:
-    target = policy(cool_down_s=5.0)
-    stall(target, 1000 * S, 'a')
-    target.replanned(True, '')
-    assert kinds(stall(target, 0, 'b')) == [Kind.REPLAN]
+    bench = Bench(cool_down_s=5.0, wait_s=5.0)
+    bench.recovery.on_stall(StallEvent('task', 'a'))
+    bench.tick(ros_ns=1000 * S)
+    bench.answer()
+    bench.recovery.on_stall(StallEvent('task', 'b', wait=True))
+    assert bench.tick(ros_ns=900 * S) == [Kind.WAIT]
+    assert bench.tick(ros_ns=0) == [Kind.REPLAN]
+
+
+def test_an_absent_server_is_waited_for_without_an_attempt() -> None:
+    bench = Bench(max_attempts=1)
+    bench.replan.there = False
+    assert bench.stall('a') == [Kind.NO_SERVER]
+    assert bench.tick(60.0) == []
+    assert bench.recovery.attempts == 0
+    bench.replan.there = True
+    assert bench.tick() == [Kind.REPLAN]
+    assert bench.said[0].attempt == 1
+
+
+def test_a_late_call_is_reported_awaited_and_never_repeated() -> None:
+    bench = Bench()
+    bench.stall('a')
+    assert bench.tick(31.0) == [Kind.OVERDUE]
+    assert bench.tick(31.0) == []
+    assert bench.answer() == [Kind.REPLANNED]
+    assert bench.replan.started == ['a']
+
+
+def test_another_tasks_stall_waits_for_the_call_under_way() -> None:
+    bench = Bench(cool_down_s=0.0)
+    bench.stall('a')
+    assert bench.stall('b', 'other') == []
+    assert bench.tick(60.0) == [Kind.OVERDUE]
+    assert bench.answer() == [Kind.REPLANNED, Kind.REPLAN]
+    assert bench.replan.started == ['a', 'b']
+
+
+def test_what_is_found_during_a_recovery_is_acknowledged_with_it() -> None:
+    bench = Bench(cool_down_s=0.0)
+    bench.stall('a')
+    bench.stall('b')
+    assert bench.answer() == [Kind.REPLANNED]
+    assert bench.recovery.record.owed == 'b'
+    assert bench.tick(60.0) == []
+
+
+def test_a_lost_call_asks_a_person_and_frees_the_next() -> None:
+    bench = Bench(cool_down_s=0.0)
+    bench.stall('a')
+    assert bench.tick(601.0) == [Kind.REPLAN_FAILED, Kind.ASK_PERSON]
+    assert bench.replan.abandoned == 1
+    assert bench.stall('a') == []
+    assert bench.stall('b') == [Kind.REPLAN]
+
+
+def test_a_restart_during_a_call_does_not_repeat_it() -> None:
+    bench = Bench(cool_down_s=0.0)
+    bench.stall('a')
+    bench.restart()
+    assert bench.stall('a') == [Kind.REPLAN_FAILED, Kind.ASK_PERSON]
+    assert bench.recovery.record.owed == 'a'
+    assert bench.replan.started == ['a']
+    assert bench.stall('b') == [Kind.REPLAN]
+    assert bench.said[0].attempt == 2
+
+
+def test_nothing_is_done_by_one_that_stands_by() -> None:
+    bench = Bench()
+    bench.recovery.leads = False
+    assert bench.stall('a') == []
+    assert not bench.saved
+    bench.recovery.leads = True
+    assert bench.tick() == [Kind.REPLAN]
+
+
+def test_a_blind_monitor_is_reported_and_not_acted_on() -> None:
+    bench = Bench()
+    bench.recovery.leads = False
+    bench.recovery.on_judging('the monitor sees nothing new', 'task', True)
+    assert not bench.said
+    bench.recovery.leads = True
+    for _ in range(3):
+        bench.recovery.on_judging('the monitor sees nothing new', 'task', True)
+    assert [action.kind for action in bench.said] == [Kind.NOT_JUDGED]
+    assert bench.stall('a') == []
+    bench.recovery.on_judging('', 'task', True)
+    assert bench.tick() == [Kind.REPLAN]
+
+
+LADDER = Policy(
+    (
+        Rule((Rung('home'),), cause='REGRESSION', step='*drawer*'),
+        Rule((Rung('wait', seconds=2.0), Rung('retry', 2), Rung('replan'), Rung('ask_person'))),
+    ),
+    {do: Target('service', do) for do in ('retry', 'replan', 'home')},
+    budget=10,
+)
+
+
+def test_a_ladder_is_climbed_in_order() -> None:
+    bench = Bench(LADDER)
+    assert bench.stall('a') == [Kind.WAIT]
+    assert bench.tick(2.0) == [Kind.RETRY]
+    assert bench.answer(do='retry') == [Kind.DONE]
+    assert bench.stall('b') == [Kind.RETRY]
+    assert bench.answer(False, 'retry') == [Kind.FAILED, Kind.REPLAN]
+    assert bench.answer() == [Kind.REPLANNED]
+    assert bench.stall('c') == [Kind.ASK_PERSON]
+
+
+def test_cause_and_step_choose_the_ladder() -> None:
+    bench = Bench(LADDER)
+    assert bench.stall('a', cause='REGRESSION', step='Open the Drawer.') == [Kind.HOME]
+    assert bench.answer(do='home') == [Kind.DONE]
+    assert bench.stall('b', cause='REGRESSION', step='Open the Drawer.') == [Kind.ASK_PERSON]
+    assert bench.stall('c', cause='SOMETHING_NEW', step='Open the Drawer.') == [Kind.WAIT]
+
+
+def test_the_budget_of_a_task_bounds_all_rungs() -> None:
+    bench = Bench(Policy(LADDER.rules[1:], LADDER.targets, budget=1))
+    bench.stall('a')
+    bench.tick(2.0)
+    bench.answer(do='retry')
+    assert bench.stall('b') == [Kind.ASK_PERSON]
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_the_example_policy_can_be_used() -> None:
+    policy = load(Path(__file__).parent.parent / 'config' / 'recovery.yaml')
+    assert policy.rule('NO_CHANGE', 'any') is not None
+    assert policy.targets
+
+
+@pytest.mark.parametrize(
+    ('text', 'named'),
+    [
+        ('[', 'is not YAML'),
+        ('3', 'expected a mapping'),
+        ('rules: []', 'rules: expected a list'),
+        ('rungs: []', 'rungs: no such entry'),
+        ('rules: [{ladder: [climb]}]', r'rules\[0\].ladder\[0\].do: .climb.'),
+        ('rules: [{ladder: [retry]}]', r'rules\[0\].ladder\[0\]: retry is not described'),
+        ('rules: [{ladder: [wait]}]', r'rules\[0\].ladder\[0\]: wait needs seconds'),
+        ('rules: [{ladder: [ask_person, ask_person]}]', 'nothing can follow'),
+        ('rules: [{cause: LAZY, ladder: [ask_person]}]', r'rules\[0\].cause: .LAZY.'),
+        ('budget: -1\nrules: [{ladder: [ask_person]}]', 'budget: -1'),
+        ('budget: true\nrules: [{ladder: [ask_person]}]', 'budget: True'),
+        ('cool_down_s: .nan\nrules: [{ladder: [ask_person]}]', 'cool_down_s: nan'),
+        ('actions: {home: {}}\nrules: [{ladder: [home]}]', 'actions.home: expected exactly one'),
+        ('actions: {home: {service: "a b"}}\nrules: [{ladder: [home]}]', 'actions.home.service'),
+        ('actions: {home: {action: /a}}\nrules: [{ladder: [home]}]', 'actions.home.type'),
+        (
+            'actions: {home: {service: /a, goal: {}}}\nrules: [{ladder: [home]}]',
+            'actions.home.goal: only an action',
+        ),
+        ('actions: {fly: {service: /a}}\nrules: [{ladder: [home]}]', 'actions.fly: no such entry'),
+    ],
+)
+def test_a_wrong_policy_names_file_and_entry(tmp_path: Path, text: str, named: str) -> None:
+    path = write(tmp_path / 'policy.yaml', text)
+    with pytest.raises(ParameterError, match=named) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_policy_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r'nothere\.yaml: No such file'):
+        load(tmp_path / 'nothere.yaml')
+
+
+def test_a_record_survives_and_rubbish_is_named(tmp_path: Path) -> None:
+    path = tmp_path / 'sub' / 'record.json'
+    file = RecordFile(path)
+    assert file.acquire()
+    assert file.read() is None
+    record = Record(handled=['a'], owed='a', asked='b')
+    record.attempts('task').rungs['0.1'] = 2
+    file.write(record)
+    assert file.read() == record
+    assert [item.name for item in path.parent.iterdir() if item.suffix != '.lock'] == [path.name]
+    for rubbish in ('', '{}', '[]', '{"handled": 3}', '\x00'):
+        path.write_text(rubbish)
+        with pytest.raises(RecordError):
+            file.read()
+
+
+def test_one_process_holds_the_lock(tmp_path: Path) -> None:
+    first, second = (RecordFile(tmp_path / 'record.json') for _ in range(2))
+    assert first.acquire()
+    assert not second.acquire()
+    first.close()
+    assert second.acquire()
+
+
+def test_one_of_several_leads_and_another_takes_over() -> None:
+    old, young = Election('1', 0.0), Election('2', 0.0)
+    assert not old.decide(0.0, True)
+    now = ELECTION_S
+    old.hear('2', False, now)
+    young.hear('1', False, now)
+    assert not young.decide(now, True)
+    assert old.decide(now, True)
+    young.hear('1', True, now)
+    assert not young.decide(now + LEASE_S - 0.1, True)
+    assert young.leader == '1'
+    assert young.decide(now + LEASE_S, True)
+    returned = Election('0', now + LEASE_S)
+    returned.hear('2', True, now + LEASE_S + ELECTION_S)
+    assert not returned.decide(now + LEASE_S + ELECTION_S, True)
+
+
+def test_of_two_leaders_the_older_stays_and_without_the_lock_none_leads() -> None:
+    old, young = Election('1', 0.0), Election('2', 0.0)
+    now = ELECTION_S
+    assert old.decide(now, True) and young.decide(now, True)
+    old.hear('2', True, now)
+    young.hear('1', True, now)
+    assert old.decide(now, True)
+    assert not young.decide(now, True)
+    assert not Election('3', 0.0).decide(now, False)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -124,7 +407,7 @@ def test_a_clock_that_goes_back_does_not_hold_up_a_recovery() -> None:
     st.lists(
         st.tuples(
             st.integers(0, 20),
-            st.sampled_from(['stall', 'release', 'due', 'ok', 'fail']),
+            st.sampled_from(['stall', 'release', 'tick', 'ok', 'fail', 'restart', 'absent']),
             st.sampled_from('abc'),
         ),
         max_size=60,
@@ -133,23 +416,27 @@ def test_a_clock_that_goes_back_does_not_hold_up_a_recovery() -> None:
 def test_replans_never_exceed_their_bound_nor_overlap(
     steps: list[tuple[int, str, str]],
 ) -> None:
-    target = policy(max_attempts=3, cool_down_s=5.0)
-    now, replans, running = 0, 0, False
-    last: int | None = None
+    bench = Bench(max_attempts=3, cool_down_s=5.0)
+    replans, running = 0, False
+    last: float | None = None
     for delay, what, event_id in steps:
-        now += delay * S
         if what == 'stall':
-            actions = stall(target, now, event_id)
+            bench.recovery.on_stall(StallEvent('task', event_id))
         elif what == 'release':
-            actions = stall(target, now, event_id, stalled=False)
-        elif what == 'due':
-            actions = target.due(now)
-        else:
-            actions = target.replanned(what == 'ok', '')
+            bench.recovery.on_release(event_id, 'task')
+        elif what in ('ok', 'fail') and running:
+            bench.replan.outcome = Outcome(what == 'ok', '')
             running = False
-        for action in actions:
-            if action.kind is Kind.REPLAN:
+        elif what == 'absent':
+            bench.replan.there = not bench.replan.there
+        elif what == 'restart' and bench.saved:
+            bench.restart()
+            running = False
+        before = len(bench.replan.started)
+        for kind in bench.tick(delay):
+            if kind is Kind.REPLAN:
                 assert not running
-                assert last is None or now - last >= 5 * S
-                replans, running, last = replans + 1, True, now
+                assert last is None or bench.now - last >= 5
+                replans, running, last = replans + 1, True, bench.now
+        assert len(bench.replan.started) - before <= 1
     assert replans <= 3

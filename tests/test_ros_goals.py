@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from action_msgs.msg import GoalStatus
+from action_msgs.msg import GoalStatus, GoalStatusArray
 from lifecycle_msgs.msg import Transition
 from rclpy.action import ActionClient
-from ros_helpers import MONITOR, Probe, fresh_domain, monitor_command, running
+from ros_helpers import LATCHED, MONITOR, Probe, fresh_domain, monitor_command, running
 
 from progress_monitor.action import MonitorTask
 from progress_monitor.msg import MonitorStatus
-from progress_monitor.srv import SetTask
+from progress_monitor.srv import AcknowledgeRecovery, SetTask
 
 Result = MonitorTask.Result
 
@@ -68,6 +68,17 @@ def send(node: tuple[Probe, ActionClient], probe: Probe) -> Any:
     return lambda **request: Goal(probe, node[1], **request)
 
 
+def stall_of(probe: Probe, task_id: str) -> str:
+    """The event of a task's stall, once it stalls."""
+
+    def stalled() -> bool:
+        last = probe.stalls[-1] if probe.stalls else None
+        return last is not None and last.stalled and last.task_id == task_id
+
+    probe.wait(stalled, what=f'a stall of {task_id}')
+    return str(probe.stalls[-1].event_id)
+
+
 def test_a_goal_feeds_back_and_ends_in_success(probe: Probe, send: Any) -> None:
     goal = send(task='Lift the block.', task_id='lift')
     probe.wait(lambda: len(goal.feedback) >= 3, what='feedback')
@@ -78,6 +89,7 @@ def test_a_goal_feeds_back_and_ends_in_success(probe: Probe, send: Any) -> None:
     status, result = goal.result()
     assert status == GoalStatus.STATUS_SUCCEEDED
     assert result.succeeded
+    assert result.outcome == Result.OUTCOME_SUCCEEDED
     assert result.error_code == Result.NONE
     assert result.progress == pytest.approx(1.0)
 
@@ -95,6 +107,7 @@ def test_an_invalid_goal_says_what_is_wrong(send: Any, request_: Any, word: str)
     status, result = send(**request_).result()
     assert status == GoalStatus.STATUS_ABORTED
     assert result.error_code == Result.INVALID_GOAL
+    assert result.outcome == Result.OUTCOME_REFUSED
     assert word in result.error_msg
 
 
@@ -102,6 +115,8 @@ def test_a_stall_ends_a_goal_that_asks_for_it(probe: Probe, send: Any) -> None:
     status, result = send(task='Lift the block.', stop_on_stall=True).result()
     assert status == GoalStatus.STATUS_ABORTED
     assert result.error_code == Result.STALLED
+    assert result.outcome == Result.OUTCOME_STALLED
+    assert result.step == 'Grasp the block.'
     assert result.error_msg
     assert result.progress == pytest.approx(0.2, abs=0.02)
     probe.wait_state(MonitorStatus.STATE_IDLE)
@@ -129,6 +144,7 @@ def test_a_goal_can_be_cancelled(probe: Probe, send: Any) -> None:
     status, result = goal.result()
     assert status == GoalStatus.STATUS_CANCELED
     assert not result.succeeded
+    assert result.outcome == Result.OUTCOME_CANCELLED
     assert result.error_code == Result.NONE
     probe.wait_state(MonitorStatus.STATE_IDLE)
 
@@ -147,6 +163,76 @@ def test_another_task_preempts_a_goal(probe: Probe, send: Any, by: str) -> None:
         assert not second.done
 
 
+def test_an_accepted_goal_is_executing_until_it_ends(probe: Probe, send: Any) -> None:
+    heard: dict[bytes, list[int]] = {}
+
+    def note(message: GoalStatusArray) -> None:
+        for item in message.status_list:
+            heard.setdefault(bytes(item.goal_info.goal_id.uuid), []).append(item.status)
+
+    topic = f'{MONITOR}/monitor_task/_action/status'
+    listener = probe.node.create_subscription(GoalStatusArray, topic, note, LATCHED)
+    goal = send(task='Lift the block.')
+    own = bytes(goal.handle.goal_id.uuid)
+    probe.wait(lambda: len(goal.feedback) >= 3, what='feedback')
+    assert heard[own][-1] == GoalStatus.STATUS_EXECUTING
+    probe.show = 1.0
+    goal.result()
+    probe.wait(lambda: heard[own][-1] == GoalStatus.STATUS_SUCCEEDED, what='the end')
+    probe.node.destroy_subscription(listener)
+
+
+def test_a_goal_that_preempts_a_stalled_one_is_judged_afresh(probe: Probe, send: Any) -> None:
+    send(task='Lift the block.', task_id='first')
+    stall_of(probe, 'first')
+    second = send(task='Push the block.', stop_on_stall=True)
+    sent = probe.node.get_clock().now()
+    _, result = second.result()
+    assert result.error_code == Result.STALLED
+    waited = (probe.node.get_clock().now() - sent).nanoseconds / 1e9
+    assert waited > 0.9  # its own allowance, and not the end of another's
+
+
+def test_a_storm_of_goals_ends_each_and_leaves_the_last(probe: Probe, send: Any) -> None:
+    goals = [send(task='Lift the block.', task_id=f'goal{number}') for number in range(12)]
+    for goal in goals[:-1]:
+        status, result = goal.result()
+        assert status == GoalStatus.STATUS_ABORTED
+        assert result.error_code == Result.PREEMPTED
+        assert result.outcome == Result.OUTCOME_PREEMPTED
+    probe.wait(lambda: goals[-1].feedback, what='feedback of the last')
+    assert probe.status[-1].task_id == 'goal11'
+    probe.show = 1.0
+    assert goals[-1].result()[1].succeeded
+
+
+def test_an_acknowledgement_is_checked_and_can_be_repeated(probe: Probe, send: Any) -> None:
+    name = f'{MONITOR}/acknowledge_recovery'
+
+    def acknowledge(event_id: str, **more: Any) -> Any:
+        request = AcknowledgeRecovery.Request(event_id=event_id, **more)
+        return probe.call(AcknowledgeRecovery, name, request)
+
+    send(task='Lift the block.', task_id='acknowledged')
+    event_id = stall_of(probe, 'acknowledged')
+    unknown = acknowledge('nothing')
+    assert not unknown.success and 'nothing' in unknown.message
+    assert not acknowledge(event_id, mode=77).success
+    first = acknowledge(event_id, mode=AcknowledgeRecovery.Request.UNTIL_RELEASED)
+    assert first.success and not first.repeated
+    assert first.event_id == event_id
+    again = acknowledge(event_id)
+    assert again.success and again.repeated
+    probe.wait(lambda: not probe.stalls[-1].stalled, what='the release')
+    stalls = len(probe.stalls)
+    probe.spin(3.0)  # far beyond the allowance
+    assert not any(item.stalled for item in probe.stalls[stalls:])
+    assert acknowledge(event_id, mode=AcknowledgeRecovery.Request.RELEASE).success
+    probe.wait(lambda: len(probe.stalls) > stalls and probe.stalls[-1].stalled, what='a stall')
+    assert probe.stalls[-1].event_id != event_id
+    assert acknowledge(event_id, mode=AcknowledgeRecovery.Request.RELEASE).repeated
+
+
 def test_missing_images_end_a_goal_after_a_while(probe: Probe, send: Any) -> None:
     goal = send(task='Lift the block.')
     probe.wait(lambda: goal.feedback, what='feedback')
@@ -162,3 +248,29 @@ def test_a_goal_ends_with_the_nodes_activity(probe: Probe, send: Any) -> None:
     assert goal.result()[1].error_code == Result.NOT_ACTIVE
     assert send(task='Lift the block.').result()[1].error_code == Result.NOT_ACTIVE
     assert probe.transition(Transition.TRANSITION_ACTIVATE)
+
+
+def test_a_goal_waits_for_the_model_or_is_refused_as_it_asks(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp('loading')
+    monkeypatch.setenv('ROS_FAKE_CONTROL', str(folder / 'control'))
+    gate = folder / 'gate'
+    monkeypatch.setenv('ROS_FAKE_GATE', str(gate))
+    command = monitor_command('ros_fake_engine:make_late', goal_patience_s=1.0)
+    with running(folder, fresh_domain(), command) as (probe, _):
+        probe.show = 0.3
+        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
+        probe.wait(client.server_is_ready, what='the action')
+        probe.wait_state(MonitorStatus.STATE_LOADING)
+        status, result = Goal(
+            probe, client, task='Lift the block.', refuse_unless_ready=True
+        ).result()
+        assert status == GoalStatus.STATUS_ABORTED
+        assert result.error_code == Result.NOT_READY
+        assert result.outcome == Result.OUTCOME_REFUSED
+        waiting = Goal(probe, client, task='Lift the block.')
+        probe.spin(2.0)  # beyond goal_patience_s
+        assert not waiting.done
+        gate.touch()
+        probe.wait(lambda: waiting.feedback, what='feedback once the model is there')

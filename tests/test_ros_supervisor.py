@@ -1,9 +1,11 @@
-"""The supervisor node, over DDS."""
+"""The supervisor node, over DDS, in processes of its own."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +13,11 @@ pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ros_fake_robot import FakeRobot
-from ros_helpers import Probe, arguments, fresh_domain, running
+from ros_helpers import Probe, Process, arguments, fresh_domain, running
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import String
 
+from progress_monitor.msg import MonitorStatus
 from progress_monitor.msg import RecoveryEvent as Event
 
 MODULE = ['-m', 'progress_monitor.ros.supervisor_node']
@@ -24,18 +29,66 @@ PARAMETERS = {
 }
 
 
+def command(state: Path, **values: Any) -> list[str]:
+    given = {**PARAMETERS, 'state_file': str(state / 'record.json'), **values}
+    return [*MODULE, *arguments(given)]
+
+
+class World:
+    """A domain with a robot, a monitor and supervisors that come and go."""
+
+    def __init__(self, probe: Probe, folder: Path, domain: int) -> None:
+        self.probe = probe
+        self.robot = FakeRobot(probe.node)
+        self._folder = folder
+        self._domain = domain
+        self._processes: list[Process] = []
+        self.diagnostics: list[DiagnosticStatus] = []
+        probe.node.create_subscription(
+            DiagnosticArray,
+            '/diagnostics',
+            lambda message: self.diagnostics.extend(message.status),
+            10,
+        )
+
+    def supervise(self, *more: str, **values: Any) -> Process:
+        log = self._folder / f'supervisor{len(self._processes)}.log'
+        process = Process(self._domain, [*command(self._folder, **values), *more], log)
+        self._processes.append(process)
+        return process
+
+    def wait_kind(self, kind: int, times: int = 1) -> None:
+        self.probe.wait(
+            lambda: self.robot.kinds().count(kind) >= times, what=f'{times} of kind {kind}'
+        )
+
+    def wait_diagnostics(self, text: str) -> DiagnosticStatus:
+        self.diagnostics.clear()
+        self.probe.wait(lambda: any(text in item.message for item in self.diagnostics), what=text)
+        return next(item for item in self.diagnostics if text in item.message)
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.stop()
+            print(process.output())
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[tuple[Probe, FakeRobot]]:
-    with running(tmp_path, fresh_domain(), [*MODULE, *arguments(PARAMETERS)]) as (probe, _):
-        yield probe, FakeRobot(probe.node)
+def world(tmp_path: Path) -> Iterator[World]:
+    domain = fresh_domain()
+    with running(tmp_path, domain) as (probe, _):
+        made = World(probe, tmp_path, domain)
+        try:
+            yield made
+        finally:
+            made.close()
 
 
-def test_each_event_is_replanned_for_once_and_acknowledged(
-    world: tuple[Probe, FakeRobot],
-) -> None:
-    probe, robot = world
+def test_each_event_is_replanned_for_once_and_acknowledged(world: World) -> None:
+    probe, robot = world.probe, world.robot
     robot.offer_replan()
     robot.stall('a')  # latched: the supervisor may come later
+    world.supervise()
     probe.wait(lambda: robot.acknowledged, what='acknowledgement')
     assert robot.acknowledged == [2.5]
     for _ in range(3):
@@ -44,55 +97,252 @@ def test_each_event_is_replanned_for_once_and_acknowledged(
     robot.stall('b')
     probe.wait(lambda: robot.replans == 2, what='the replan for the second stall')
     probe.wait(lambda: len(robot.acknowledged) == 2, what='the second acknowledgement')
+    assert robot.acknowledged_events == ['a', 'b']
     robot.succeed()
-    probe.wait(lambda: Event.KIND_SUCCEEDED in robot.kinds(), what='the success')
+    world.wait_kind(Event.KIND_SUCCEEDED)
     assert robot.replans == 2
     replanned = [event for event in robot.events if event.kind == Event.KIND_REPLANNED]
     assert [event.event_id for event in replanned] == ['a', 'b']
     assert [event.attempt for event in replanned] == [1, 2]
+    assert {event.target for event in replanned} == {'/robot/replan'}
 
 
-def test_after_the_last_attempt_a_person_is_asked_until_the_stall_ends(
-    world: tuple[Probe, FakeRobot],
-) -> None:
-    probe, robot = world
-    levels: list[bytes] = []
-    probe.node.create_subscription(
-        DiagnosticArray,
-        '/diagnostics',
-        lambda message: levels.append(message.status[0].level),
-        10,
-    )
+def test_after_the_last_attempt_a_person_is_asked_until_the_stall_ends(world: World) -> None:
+    probe, robot = world.probe, world.robot
     robot.offer_replan()
     robot.agree = False
     robot.stall('a')
-    probe.wait(lambda: Event.KIND_ASK_PERSON in robot.kinds(), what='a call for a person')
+    world.supervise()
+    world.wait_kind(Event.KIND_ASK_PERSON)
     assert robot.replans == 2
     assert robot.kinds().count(Event.KIND_REPLAN_FAILED) == 2
     assert not robot.acknowledged
-    assert 'no way' in robot.events[1].message
-    probe.wait(lambda: levels and levels[-1] == DiagnosticStatus.ERROR, what='the diagnostics')
-    robot.stall('a', stalled=False)
-    probe.wait(lambda: levels[-1] == DiagnosticStatus.OK, what='the diagnostics')
-
-
-def test_a_missing_replan_service_is_named_and_tried_again(
-    world: tuple[Probe, FakeRobot],
-) -> None:
-    probe, robot = world
-    robot.stall('a')
-    probe.wait(lambda: Event.KIND_REPLAN_FAILED in robot.kinds(), what='a failed replan')
     failed = next(event for event in robot.events if event.kind == Event.KIND_REPLAN_FAILED)
-    assert '/robot/replan is not there' in failed.message
-    probe.wait(lambda: robot.kinds().count(Event.KIND_REPLAN) == 2, what='another try')
+    assert 'no way' in failed.message
+    probe.wait(
+        lambda: world.diagnostics and world.diagnostics[-1].level == DiagnosticStatus.ERROR,
+        what='the diagnostics',
+    )
+    robot.stall('a', stalled=False)
+    probe.wait(lambda: world.diagnostics[-1].level == DiagnosticStatus.OK, what='the diagnostics')
+
+
+def test_a_missing_service_is_named_and_waited_for_without_an_attempt(world: World) -> None:
+    robot = world.robot
+    robot.stall('a')
+    world.supervise(max_attempts=1)
+    world.wait_kind(Event.KIND_NO_SERVER)
+    assert '/robot/replan is not there' in robot.events[0].message
+    robot.offer_replan()
+    world.wait_kind(Event.KIND_REPLANNED)
+    assert [event.attempt for event in robot.events] == [0, 1, 1]
+
+
+def test_its_own_restart_repeats_nothing(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.stall('a')
+    first = world.supervise(max_attempts=1)
+    probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    first.child.kill()
+    first.child.wait()
+    world.supervise(max_attempts=1)
+    world.wait_diagnostics('nothing to recover from')
+    robot.stall('b')
+    world.wait_kind(Event.KIND_ASK_PERSON)
+    assert robot.replans == 1
+
+
+def test_a_restart_during_a_call_does_not_call_again(world: World, tmp_path: Path) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.replan_s = 2.0
+    robot.stall('a')
+    first = world.supervise()
+    probe.wait(lambda: robot.replans, what='the replan')
+    assert json.loads((tmp_path / 'record.json').read_text())['call']['event_id'] == 'a'
+    first.child.kill()
+    first.child.wait()
+    world.supervise()
+    world.wait_kind(Event.KIND_ASK_PERSON)
+    assert robot.replans == 1
+    assert any('not repeated' in event.message for event in robot.events)
+
+
+def test_a_monitor_that_restarts_is_not_answered_again(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.status(MonitorStatus.STATE_STALLED)
+    robot.stall('a')
+    world.supervise()
+    probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    robot.fall_silent()
+    world.wait_diagnostics('silent')
+    robot.speak()
+    robot.status(MonitorStatus.STATE_STALLED)
+    robot.stall('a')
+    world.wait_diagnostics('nothing to recover from')
+    assert robot.replans == 1
+
+
+def test_of_two_supervisors_one_acts_and_the_other_takes_over(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.stall('a')
+    supervisors = [world.supervise(), world.supervise()]
+    world.wait_diagnostics('stands by')
+    probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    leading = next(item for item in supervisors if '] [supervisor]: leads' in item.output())
+    leading.child.kill()
+    leading.child.wait()
+    robot.stall('b')
+    probe.wait(lambda: robot.replans == 2, what='the replan by the other')
+    probe.wait(lambda: len(robot.acknowledged) == 2, what='acknowledgement')
+    assert robot.acknowledged_events == ['a', 'b']
+
+
+def test_two_supervisors_that_share_no_file_agree_over_dds(world: World, tmp_path: Path) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    supervisors = [world.supervise(state_file=str(tmp_path / name)) for name in ('one', 'two')]
+    world.wait_diagnostics('stands by')
+    robot.stall('a')
+    probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    leading = next(item for item in supervisors if '] [supervisor]: leads' in item.output())
+    leading.child.kill()
+    leading.child.wait()
+    world.wait_diagnostics('nothing to recover from')
+    assert robot.replans == 1
+    robot.stall('b')
+    probe.wait(lambda: robot.replans == 2, what='the replan by the other')
+
+
+def test_a_replan_slower_than_its_limit_is_called_once(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.replan_s = 1.5
+    robot.stall('a')
+    world.supervise(reply_timeout_s=0.5, cool_down_s=0.0)
+    probe.wait(lambda: robot.replans, what='the replan')
+    robot.stall('b', task_id='other')
+    robot.replan_s = 0.0
+    probe.wait(lambda: len(robot.acknowledged) == 2, what='both acknowledgements')
+    assert robot.replans == 2
+    kinds = [(event.event_id, event.kind) for event in robot.events]
+    assert kinds[:4] == [
+        ('a', Event.KIND_REPLAN),
+        ('a', Event.KIND_OVERDUE),
+        ('a', Event.KIND_REPLANNED),
+        ('b', Event.KIND_REPLAN),
+    ]
+
+
+def test_a_lost_acknowledgement_is_sent_again_and_blocks_nothing(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.withdraw_acknowledgement()
+    robot.offer_replan()
+    robot.stall('a')
+    world.supervise()
+    world.wait_kind(Event.KIND_REPLANNED)
+    robot.stall('b')
+    world.wait_kind(Event.KIND_REPLANNED, 2)
+    robot.offer_acknowledgement()
+    probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    assert robot.acknowledged_events == ['b']
+
+
+def test_an_unsure_monitor_is_reported_and_not_acted_on(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.status(MonitorStatus.STATE_STALE, message='camera /a: no frames')
+    robot.stall('a')
+    world.supervise()
+    world.wait_kind(Event.KIND_NOT_JUDGED)
+    assert 'camera /a' in robot.events[0].message
+    world.wait_diagnostics('sees nothing new')
+    assert robot.replans == 0
+    robot.status(MonitorStatus.STATE_STALLED)
+    probe.wait(lambda: robot.replans, what='the replan')
+
+
+def test_values_of_a_newer_monitor_are_tolerated(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.status(MonitorStatus.STATE_STALLED)
+    robot.stall('a', hint=200, cause=201)
+    supervisor = world.supervise()
+    probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    robot.status(222)
+    world.wait_diagnostics('state 222')
+    assert supervisor.child.poll() is None
+
+
+def test_two_monitors_in_two_namespaces_have_each_its_supervisor(world: World) -> None:
+    probe = world.probe
+    robots = {}
+    for name in ('left', 'right'):
+        robots[name] = robot = FakeRobot(
+            probe.node, f'/{name}/progress_monitor', f'/{name}/supervisor', f'/{name}/replan'
+        )
+        robot.offer_replan()
+        world.supervise('-r', f'__ns:=/{name}', replan_service='replan', state_file='')
+    robots['left'].stall('a')
+    probe.wait(lambda: robots['left'].acknowledged, what='acknowledgement')
+    robots['right'].stall('a')
+    probe.wait(lambda: robots['right'].acknowledged, what='acknowledgement')
+    assert [robot.replans for robot in robots.values()] == [1, 1]
+
+
+def test_simulated_time_that_jumps_back_holds_nothing_up(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    clock = probe.node.create_publisher(Clock, '/clock', 10)
+
+    def at(seconds: int) -> None:
+        message = Clock()
+        message.clock.sec = seconds
+        clock.publish(message)
+
+    robot.offer_replan()
+    world.supervise(use_sim_time=True, state_file='', cool_down_s=100.0)
+    probe.wait(lambda: probe.node.count_subscribers('/clock'), what='the supervisor')
+    at(1000)
+    robot.stall('a')
+    probe.wait(lambda: (at(1000), robot.acknowledged)[1], what='acknowledgement')
+    at(5)
+    robot.stall('b')
+    probe.wait(lambda: (at(5), robot.replans == 2)[1], what='the replan after the jump')
+
+
+def test_a_policy_file_with_a_topic_as_the_rung(world: World, tmp_path: Path) -> None:
+    heard: list[dict[str, str]] = []
+    world.probe.node.create_subscription(
+        String, '/robot/requests', lambda message: heard.append(json.loads(message.data)), 10
+    )
+    policy = tmp_path / 'policy.yaml'
+    policy.write_text('actions: {home: {topic: /robot/requests}}\nrules: [{ladder: [home]}]')
+    world.robot.stall('a', step='Grasp.')
+    world.supervise(policy_file=str(policy))
+    world.wait_kind(Event.KIND_DONE)
+    assert heard[0]['action'] == 'home'
+    assert heard[0]['step'] == 'Grasp.'
+    assert heard[0]['cause'] == 'NO_CHANGE'
 
 
 @pytest.mark.parametrize(
-    ('name', 'value'), [('replan_service', ' '), ('cool_down_s', -1.0), ('monitor', '')]
+    ('name', 'value'),
+    [
+        ('replan_service', ' '),
+        ('cool_down_s', -1.0),
+        ('monitor', ''),
+        ('policy_file', '/nowhere/policy.yaml'),
+        ('state_file', '/proc/no/record.json'),
+    ],
 )
 def test_a_bad_parameter_ends_the_node_by_name(tmp_path: Path, name: str, value: object) -> None:
-    command = [*MODULE, *arguments({name: value})]
-    with running(tmp_path, fresh_domain(), command) as (probe, processes):
+    with running(tmp_path, fresh_domain(), command(tmp_path, **{name: value})) as (
+        probe,
+        processes,
+    ):
         probe.wait(lambda: processes[0].child.poll() is not None, what='its end')
         assert processes[0].child.returncode == 2
         assert f'supervisor: {name}' in processes[0].output()

@@ -11,7 +11,7 @@ from rclpy.validate_topic_name import validate_topic_name
 
 from progress_monitor.parameters import ParameterError
 from progress_monitor.printable import printable
-from progress_monitor.ros.cameras import Camera, Problem
+from progress_monitor.ros.cameras import Camera, Intake, Problem
 from progress_monitor.types import Evidence, Frame
 
 _LOOK_PERIOD_S = 0.5
@@ -43,33 +43,35 @@ class CameraGroup:
 
     ``problems`` is what was last found wrong with any of them.
 
-    :param max_pixels: most pixels of a frame as handed on.
-    :param frame_timeout_s: age from which a frame is too old.
+    :param intake: how their pictures are taken in.
     """
 
     def __init__(
         self,
         node: Node,
         topics: Sequence[str],
-        max_pixels: int,
-        frame_timeout_s: float,
+        intake: Intake,
         on_frame: Callable[[Frame], None],
     ) -> None:
         self.problems: tuple[Problem, ...] = ()
         self._node = node
-        self._timeout_ns = round(frame_timeout_s * 1e9)
+        self._timeout_ns = round(intake.frame_timeout_s * 1e9)
         self._on_frame = on_frame
         self._frames: dict[str, Frame] = {}
         self._look_due = 0.0
-        self._cameras = [
-            Camera(node, topic, max_pixels, frame_timeout_s, self._receive) for topic in topics
-        ]
+        self._cameras = [Camera(node, topic, intake, self._receive) for topic in topics]
 
     def __iter__(self) -> Iterator[Camera]:
         return iter(self._cameras)
 
     def __len__(self) -> int:
         return len(self._cameras)
+
+    def configure(self, intake: Intake) -> None:
+        """Take pictures in by changed parameters from now on."""
+        self._timeout_ns = round(intake.frame_timeout_s * 1e9)
+        for camera in self._cameras:
+            camera.configure(intake)
 
     def close(self) -> None:
         """Stop listening."""

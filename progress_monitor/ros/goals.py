@@ -11,13 +11,21 @@ from typing import Any
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
+from rclpy.task import Future
 
 from progress_monitor.action import MonitorTask
 from progress_monitor.monitor import check_task
 from progress_monitor.ros.messages import step_in_progress
-from progress_monitor.types import NAN, MonitorUpdate, StallReport, State, Task
+from progress_monitor.types import NAN, BackendState, MonitorUpdate, StallReport, State, Task
 
 Result = MonitorTask.Result
+
+_OUTCOMES = {
+    Result.STALLED: Result.OUTCOME_STALLED,
+    Result.TIMEOUT: Result.OUTCOME_TIMED_OUT,
+    Result.PREEMPTED: Result.OUTCOME_PREEMPTED,
+}
+_LOADED = (BackendState.READY, BackendState.BUSY)
 
 
 @dataclass
@@ -27,7 +35,10 @@ class _Goal:
     handle: ServerGoalHandle[Any, Any, Any]
     task: Task
     started_ns: int
+    result: Future[Any]
+    watched: bool = False
     progress: float = NAN
+    step: str = ''
     trouble: int = Result.NONE
     trouble_since_ns: int = 0
 
@@ -35,8 +46,8 @@ class _Goal:
 class GoalServer:
     """Accepts goals, feeds back while they run, and ends them with an error code.
 
-    No callback waits: a goal that was accepted is executed, in the action server's sense, when its
-    outcome is known. So the node needs one thread only.
+    A goal that was accepted is EXECUTING from then on. Its execution is a coroutine that awaits the
+    outcome, which the executor resumes between callbacks: so the node needs one thread only.
 
     :param watch: starts watching a task, or stops at None.
     :param refusal: why no goal can run now; empty: one can.
@@ -54,11 +65,12 @@ class GoalServer:
         self._refusal = refusal
         self._patience_s = patience_s
         self._goal: _Goal | None = None
+        self._loaded = False
         self._server = ActionServer(
             node,
             MonitorTask,
             '~/monitor_task',
-            execute_callback=lambda handle: MonitorTask.Result(),
+            execute_callback=_unexpected,
             goal_callback=lambda request: GoalResponse.ACCEPT,
             handle_accepted_callback=self._accept,
             cancel_callback=lambda handle: CancelResponse.ACCEPT,
@@ -77,12 +89,16 @@ class GoalServer:
     def update(self, update: MonitorUpdate, stall: StallReport | None) -> None:
         """Feed back after a tick, and end the goal if its outcome is known.
 
-        :param stall: the stall that goes on now; None: none does.
+        :param stall: the stall that goes on now; None: none does. One of another task than the
+            goal's is no business of the goal.
         """
+        self._loaded = update.backend.state in _LOADED
         goal = self._goal
         if goal is None:
             return
-        goal.progress = update.progress
+        if update.task is None or update.task.task_id != goal.task.task_id:
+            return
+        goal.progress, goal.step = update.progress, step_in_progress(update.plan)
         if goal.handle.is_cancel_requested:
             self._finish(goal, Result.NONE, 'cancelled')
             self._watch(None)
@@ -93,7 +109,7 @@ class GoalServer:
                     state=int(update.state),
                     progress=update.progress,
                     rate=update.rate,
-                    step=step_in_progress(update.plan),
+                    step=goal.step,
                 )
             )
         if update.state is State.SUCCEEDED:
@@ -108,7 +124,8 @@ class GoalServer:
         self, goal: _Goal, update: MonitorUpdate, stall: StallReport | None
     ) -> tuple[int, str]:
         request = goal.handle.request
-        if stall is not None and request.stop_on_stall:
+        own = stall is not None and stall.task_id == goal.task.task_id
+        if own and stall is not None and request.stop_on_stall:
             return Result.STALLED, stall.explanation
         # A clock that went back starts the goal's time again.
         goal.started_ns = min(goal.started_ns, update.now_ns)
@@ -136,7 +153,9 @@ class GoalServer:
             text=request.task.strip(),
             allowance_s=request.stall_allowance_s,
         )
-        goal = _Goal(handle, task, self._node.get_clock().now().nanoseconds)
+        result: Future[Any] = Future(executor=self._node.executor)
+        goal = _Goal(handle, task, self._node.get_clock().now().nanoseconds, result)
+        handle.execute(_awaits(result))
         wrong = _invalid(request)
         if wrong:
             self._finish(goal, Result.INVALID_GOAL, wrong)
@@ -145,28 +164,52 @@ class GoalServer:
         if refusal:
             self._finish(goal, Result.NOT_ACTIVE, refusal)
             return
+        if request.refuse_unless_ready and not self._loaded:
+            self._finish(goal, Result.NOT_READY, 'the model is not loaded yet')
+            return
         self._watch(task)
+        goal.watched = True
         self._goal = goal
 
     def _finish(self, goal: _Goal, code: int, message: str) -> None:
         if self._goal is goal:
             self._goal = None
-        cancelled = goal.handle.is_cancel_requested
+        handle = goal.handle
+        cancelled = handle.is_cancel_requested
         succeeded = code == Result.NONE and not cancelled
-        result = MonitorTask.Result(
-            succeeded=succeeded, error_code=code, error_msg=message, progress=goal.progress
+        if cancelled:
+            handle.canceled()
+            outcome = Result.OUTCOME_CANCELLED
+        elif succeeded:
+            handle.succeed()
+            outcome = Result.OUTCOME_SUCCEEDED
+        else:
+            handle.abort()
+            other = Result.OUTCOME_UNWATCHED if goal.watched else Result.OUTCOME_REFUSED
+            outcome = _OUTCOMES.get(code, other)
+        goal.result.set_result(
+            MonitorTask.Result(
+                succeeded=succeeded,
+                outcome=outcome,
+                error_code=code,
+                error_msg=message,
+                progress=goal.progress,
+                step=goal.step,
+            )
         )
 
-        def execute(handle: ServerGoalHandle[Any, Any, Any]) -> MonitorTask.Result:
-            if cancelled:
-                handle.canceled()
-            elif succeeded:
-                handle.succeed()
-            else:
-                handle.abort()
-            return result
 
-        goal.handle.execute(execute)
+def _awaits(result: Future[Any]) -> Callable[[ServerGoalHandle[Any, Any, Any]], Any]:
+    async def execute(handle: ServerGoalHandle[Any, Any, Any]) -> MonitorTask.Result:
+        return await result
+
+    return execute
+
+
+def _unexpected(handle: ServerGoalHandle[Any, Any, Any]) -> MonitorTask.Result:
+    """Stands where rclpy wants a default; every goal is executed with a coroutine of its own."""
+    handle.abort()
+    return MonitorTask.Result(error_code=Result.UNKNOWN)
 
 
 def new_task_id() -> str:

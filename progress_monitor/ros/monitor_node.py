@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,9 @@ from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import ParameterError, build
 from progress_monitor.printable import printable
 from progress_monitor.ros import ros_parameters
+from progress_monitor.ros.acknowledgements import Acknowledgements
 from progress_monitor.ros.camera_group import CameraGroup, camera_names
+from progress_monitor.ros.cameras import Intake
 from progress_monitor.ros.goals import GoalServer, new_task_id
 from progress_monitor.ros.log_handler import RosLogHandler
 from progress_monitor.ros.outputs import Outputs
@@ -100,6 +101,7 @@ class MonitorNode(LifecycleNode):
             self, NodeConfig, self._locked, self._check_parameters, self._apply_parameters
         )
         self._outputs = Outputs(self)
+        self._acknowledged = Acknowledgements()
         self._goals = GoalServer(
             self, self._watch, self._not_active, lambda: self._config().goal_patience_s
         )
@@ -154,11 +156,7 @@ class MonitorNode(LifecycleNode):
         config = session.config
         session.monitor.set_task(self._task, self._now_ns())
         self._cameras = CameraGroup(
-            self,
-            config.image_topics,
-            config.model.max_pixels,
-            config.evidence.frame_timeout,
-            session.monitor.observe,
+            self, config.image_topics, Intake.of(config), session.monitor.observe
         )
         return super().on_activate(state)
 
@@ -238,6 +236,8 @@ class MonitorNode(LifecycleNode):
         config = build(NodeConfig, values)
         session.monitor.apply(config, self._now_ns())
         self._session = dataclasses.replace(session, config=config)
+        if self._cameras is not None:
+            self._cameras.configure(Intake.of(config))
 
     def _not_active(self) -> str:
         if self._cameras is not None:
@@ -356,15 +356,9 @@ class MonitorNode(LifecycleNode):
             return response
         assert self._session is not None
         monitor = self._session.monitor
-        stall = monitor.current_stall
-        if not math.isfinite(request.duration_s) or request.duration_s < 0:
-            response.message = f'duration_s: {request.duration_s:g} is not a time'
-        elif request.event_id and (stall is None or stall.event_id != request.event_id):
-            response.message = f'event_id: {printable(request.event_id)} is not the present stall'
-        else:
-            monitor.acknowledge_recovery(self._now_ns(), request.duration_s)
-            response.success = True
-            response.message = 'judgement is suspended'
+        duration = self._acknowledged.answer(request, monitor.current_stall, response)
+        if duration is not None:
+            monitor.acknowledge_recovery(self._now_ns(), duration)
         return response
 
 

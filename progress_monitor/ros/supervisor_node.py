@@ -1,10 +1,13 @@
-"""The node ``supervisor``: answers stalls with a bounded number of replans, then asks a person."""
+"""The node ``supervisor``: carries a recovery policy out, alone among those of its kind."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -13,21 +16,58 @@ from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
-from std_srvs.srv import Trigger
 
-from progress_monitor.msg import RecoveryEvent, Stall, Success
+from progress_monitor.msg import (
+    MonitorStatus,
+    RecoveryEvent,
+    Stall,
+    Success,
+    SupervisorLease,
+)
 from progress_monitor.parameters import ParameterError, parameter
-from progress_monitor.recovery import Action, Kind, RecoveryConfig, RecoveryPolicy
+from progress_monitor.printable import printable
+from progress_monitor.recovery.lease import Election, new_instance
+from progress_monitor.recovery.policy import Policy, RecoveryConfig, from_parameters, load
+from progress_monitor.recovery.record import Record, RecordError, RecordFile
+from progress_monitor.recovery.recovery import Action, Kind, Limits, Recovery, StallEvent
+from progress_monitor.recovery.tree import make_tree
 from progress_monitor.ros import ros_parameters
+from progress_monitor.ros.callers import make_caller
 from progress_monitor.ros.diagnostics import task as diagnostic_task
 from progress_monitor.ros.messages import header, to_time
 from progress_monitor.ros.running import run
 from progress_monitor.srv import AcknowledgeRecovery
-from progress_monitor.types import RecoveryHint
+from progress_monitor.types import StallCause
 
 _PERIOD_S = 0.1
+_HEARTBEAT_S = 0.5
 _DIAGNOSTICS_PERIOD_S = 1.0
+_ACKNOWLEDGE_AGAIN_S = 2.0
+_STATUS_TIMEOUT_S = 3.0
+# The status of another task is the last word on a stall only if it is not about to change.
+_FORGET_AFTER_S = 3.0
 _KEPT_EVENTS = 20
+# Attempts of a session that ended so long ago say nothing of a task of the same name.
+_ATTEMPTS_KEPT_S = 3600.0
+_BLIND = {
+    MonitorStatus.STATE_IDLE: 'the monitor watches no task',
+    MonitorStatus.STATE_LOADING: 'the monitor loads its model',
+    MonitorStatus.STATE_UNSURE: 'the monitor is unsure',
+    MonitorStatus.STATE_STALE: 'the monitor sees nothing new',
+    MonitorStatus.STATE_ERROR: 'the monitor is in error',
+}
+_WORTH_A_WORD = (
+    MonitorStatus.STATE_UNSURE,
+    MonitorStatus.STATE_STALE,
+    MonitorStatus.STATE_ERROR,
+)
+_JUDGING = (
+    MonitorStatus.STATE_OBSERVING,
+    MonitorStatus.STATE_PROGRESSING,
+    MonitorStatus.STATE_STALLED,
+    MonitorStatus.STATE_REGRESSING,
+    MonitorStatus.STATE_SUCCEEDED,
+)
 
 
 @dataclass(frozen=True)
@@ -35,22 +75,44 @@ class SupervisorConfig(RecoveryConfig):
     """Parameters of the node ``supervisor``."""
 
     monitor: str = parameter('progress_monitor', 'Name of the monitor node, with its namespace.')
+    policy_file: str = parameter(
+        '',
+        'YAML file with the recovery policy. Empty: replan_service, bounded by max_attempts, '
+        'cool_down_s and wait_s.',
+    )
     replan_service: str = parameter(
         'replan', 'std_srvs/Trigger service that makes the robot plan anew and carry on.'
     )
     reply_timeout_s: float = parameter(
-        30.0, 'Wall time to wait for the replan service, s.', above=0.0, maximum=3600.0
+        30.0,
+        'Wall time after which an unanswered call is reported, s. It is awaited further, and not '
+        'repeated.',
+        above=0.0,
+        maximum=3600.0,
+    )
+    abandon_s: float = parameter(
+        600.0,
+        'Wall time after which an unanswered call counts as lost, s: a person is asked, and other '
+        'recoveries may start.',
+        above=0.0,
+        maximum=86400.0,
     )
     suspend_s: float = parameter(
         0.0,
-        'Time for which the monitor suspends judgement after a replan, s; 0: its grace_period.',
+        'Time for which the monitor suspends judgement after a recovery, s; 0: its grace_period.',
         minimum=0.0,
         maximum=3600.0,
+    )
+    state_file: str = parameter(
+        '',
+        'File that keeps what was done over a restart. Empty: one in ROS_HOME per domain and '
+        'monitor, or none with use_sim_time, whose stamps come again. Supervisors on one machine '
+        'that share it never act both.',
     )
 
 
 class SupervisorNode(Node):
-    """Subscribes to the monitor's stall and success and carries out a ``RecoveryPolicy``.
+    """Hears the monitor, ticks the tree of its policy and speaks to the robot.
 
     :raises ParameterError: naming the parameter that cannot be used.
     """
@@ -64,109 +126,226 @@ class SupervisorNode(Node):
         for name in ('monitor', 'replan_service'):
             if not getattr(config, name).strip():
                 raise ParameterError(f'{name}: empty; give a name')
-        self._policy = RecoveryPolicy(config)
-        self._call: Future[Any] | None = None
-        self._call_deadline = 0.0
-        self._diagnostics_due = 0.0
+        policy = self._policy(config)
+        monitor = self.resolve_topic_name(config.monitor)
+        self._file = self._open_record(monitor)
+        self._recovery = Recovery(
+            policy,
+            {do: make_caller(self, do, target) for do, target in policy.targets.items()},
+            self._say,
+            self._save,
+            Limits(config.reply_timeout_s, max(config.abandon_s, config.reply_timeout_s)),
+        )
+        self._recovery.leads = False
+        self._tree = make_tree(self._recovery)
+        self._tree.setup_with_descendants()
+        self._election = Election(new_instance(), time.monotonic())
         self._last: Action | None = None
-        latched = QoSProfile(
-            depth=1,
-            reliability=ReliabilityPolicy.RELIABLE,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL,
-        )
-        kept = QoSProfile(
-            depth=_KEPT_EVENTS,
-            reliability=ReliabilityPolicy.RELIABLE,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL,
-        )
-        self._events = self.create_publisher(RecoveryEvent, '~/events', kept)
+        self._status: MonitorStatus | None = None
+        self._status_at = self._mismatch_since = 0.0
+        self._acknowledging: Future[Any] | None = None
+        self._acknowledged_event = ''
+        self._acknowledge_due = self._heartbeat_due = self._diagnostics_due = 0.0
+        latched = _latched(1)
+        self._events = self.create_publisher(RecoveryEvent, '~/events', _latched(_KEPT_EVENTS))
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._replan_name = self.resolve_service_name(config.replan_service)
-        self._replan = self.create_client(Trigger, config.replan_service)
-        self._acknowledge = self.create_client(
-            AcknowledgeRecovery, f'{config.monitor}/acknowledge_recovery'
+        self._leases = self.create_publisher(
+            SupervisorLease, f'{monitor}/supervisor_lease', latched
         )
-        self.create_subscription(Stall, f'{config.monitor}/stall', self._on_stall, latched)
-        self.create_subscription(Success, f'{config.monitor}/success', self._on_success, latched)
+        self._acknowledge = self.create_client(
+            AcknowledgeRecovery, f'{monitor}/acknowledge_recovery'
+        )
+        listen = self.create_subscription
+        listen(SupervisorLease, f'{monitor}/supervisor_lease', self._on_lease, _latched(10))
+        listen(MonitorStatus, f'{monitor}/status', self._on_status, latched)
+        listen(Stall, f'{monitor}/stall', self._on_stall, latched)
+        listen(Success, f'{monitor}/success', self._on_success, latched)
         self.create_timer(_PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def close(self) -> None:
+        """Give the record to another and destroy the node."""
+        self._file.close()
+        self.destroy_node()
+
+    def _policy(self, config: SupervisorConfig) -> Policy:
+        if config.policy_file.strip():
+            return load(Path(config.policy_file.strip()).expanduser())
+        return from_parameters(config, config.replan_service)
+
+    def _open_record(self, monitor: str) -> RecordFile:
+        named = self._config.state_file.strip()
+        path: Path | None = None
+        if named:
+            path = Path(named).expanduser()
+        elif not self.get_parameter('use_sim_time').value:
+            home = Path(os.environ.get('ROS_HOME') or '~/.ros').expanduser()
+            domain = self.context.get_domain_id()
+            name = monitor.strip('/').replace('/', '.')
+            path = home / 'progress_monitor' / f'supervisor.{domain}.{name}.json'
+        try:
+            return RecordFile(path)
+        except OSError as error:
+            if named:
+                raise ParameterError(f'state_file: {path}: {error.strerror}') from error
+            self.get_logger().warning(
+                f'{path}: {error.strerror}; what is done is not kept over a restart'
+            )
+            return RecordFile(None)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
+    def _on_lease(self, message: SupervisorLease) -> None:
+        if message.instance == self._election.instance:
+            return
+        self._election.hear(message.instance, message.leads, time.monotonic())
+        if message.leads and not self._recovery.leads:
+            try:
+                self._recovery.adopt(Record.from_json(message.record))
+            except RecordError as error:
+                self.get_logger().warning(printable(f'{message.supervisor}: {error}'), once=True)
+
+    def _on_status(self, message: MonitorStatus) -> None:
+        self._status, self._status_at = message, time.monotonic()
+
     def _on_stall(self, message: Stall) -> None:
-        self._carry_out(
-            self._policy.on_stall(
-                self._now_ns(),
-                task_id=message.task_id,
-                event_id=message.event_id,
-                stalled=message.stalled,
-                hint=RecoveryHint(message.hint),
-                explanation=message.explanation,
+        if not message.stalled:
+            self._recovery.on_release(message.event_id, message.task_id)
+            return
+        # A cause or hint that a newer monitor adds is one that no rule names.
+        known = {int(cause): cause.name for cause in StallCause}
+        self._recovery.on_stall(
+            StallEvent(
+                message.task_id,
+                message.event_id,
+                known.get(message.cause, 'UNKNOWN'),
+                message.step,
+                message.explanation,
+                wait=message.hint == Stall.HINT_WAIT,
             )
         )
 
     def _on_success(self, message: Success) -> None:
-        self._carry_out(
-            self._policy.on_success(
-                task_id=message.task_id,
-                event_id=message.event_id,
-                succeeded=message.succeeded,
-            )
-        )
+        if message.succeeded:
+            self._recovery.on_success(message.task_id, message.event_id)
 
     def _on_timer(self) -> None:
         now = time.monotonic()
-        if self._call is not None and now >= self._call_deadline:
-            self._call.cancel()
-            self._call = None
-            waited = self._config.reply_timeout_s
-            self._carry_out(
-                self._policy.replanned(
-                    False, f'{self._replan_name} did not answer within {waited:g} s'
-                )
-            )
-        self._carry_out(self._policy.due(self._now_ns()))
+        self._elect(now)
+        self._recovery.at(self._now_ns(), now)
+        self._judge_the_monitor(now)
+        self._tree.tick_once()
+        if self._recovery.leads:
+            self._pay(now)
+        if now >= self._heartbeat_due:
+            self._send_lease()
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + _DIAGNOSTICS_PERIOD_S
             self._publish_diagnostics()
 
-    def _carry_out(self, actions: list[Action]) -> None:
-        for action in actions:
-            self._say(action)
-            if action.kind is Kind.REPLAN:
-                self._start_replan()
-
-    def _start_replan(self) -> None:
-        if not self._replan.service_is_ready():
-            self._carry_out(
-                self._policy.replanned(
-                    False, f'{self._replan_name} is not there; check replan_service'
-                )
-            )
+    def _elect(self, now: float) -> None:
+        held = self._file.acquire()
+        leads = self._election.decide(now, held)
+        if leads == self._recovery.leads:
             return
-        call = self._replan.call_async(Trigger.Request())
-        self._call, self._call_deadline = call, time.monotonic() + self._config.reply_timeout_s
-        call.add_done_callback(self._on_reply)
+        if leads:
+            try:
+                kept = self._file.read()
+            except RecordError as error:
+                kept = None
+                self.get_logger().error(printable(f'state_file: {error}; it starts empty'))
+            # The leader that is gone may have led on another machine, and told of it.
+            if kept is not None and kept.written_ns > self._recovery.record.written_ns:
+                if time.time_ns() - kept.written_ns > _ATTEMPTS_KEPT_S * 1e9:
+                    kept.tasks.clear()
+                self._recovery.adopt(kept)
+        self._recovery.leads = leads
+        self.get_logger().info('leads' if leads else 'stands by: another supervisor leads')
+        self._send_lease()
 
-    def _on_reply(self, call: Future[Any]) -> None:
-        if self._call is None or call is not self._call:  # given up at its deadline
+    def _judge_the_monitor(self, now: float) -> None:
+        """Old news are no reason to act: ask whether the monitor still stands by its stall."""
+        status, recovery = self._status, self._recovery
+        if status is None:
             return
-        reply = self._call.result()
-        self._call = None
-        if reply.success:
-            # The new baseline belongs to the new plan, so the monitor is told once it runs.
-            self._acknowledge.call_async(
-                AcknowledgeRecovery.Request(duration_s=self._config.suspend_s)
+        trouble = ''
+        silent = now - self._status_at > _STATUS_TIMEOUT_S
+        if silent:
+            trouble = 'the monitor is silent'
+        elif status.state in _BLIND:
+            trouble = _BLIND[status.state]
+            if status.message and status.state in _WORTH_A_WORD:
+                trouble = printable(f'{trouble}: {status.message}')
+        elif status.state not in _JUDGING:
+            trouble = f'the monitor is in the state {status.state}, which is not known here'
+        watches = bool(status.task_id) and (silent or status.state in _WORTH_A_WORD)
+        stall = recovery.open
+        mismatch = stall is not None and stall.task_id != status.task_id and not silent
+        if not mismatch:
+            self._mismatch_since = now
+        elif now - self._mismatch_since > _FORGET_AFTER_S:
+            recovery.forget_open('the monitor watches this task no longer')
+        elif not trouble:
+            trouble = 'the monitor watches another task'
+        recovery.on_judging(trouble, status.task_id, watches)
+
+    def _pay(self, now: float) -> None:
+        """Acknowledge what is owed, again and again until the monitor has answered."""
+        owed = self._recovery.record.owed
+        call = self._acknowledging
+        if call is not None and call.done():
+            self._acknowledging = None
+            answer = call.result()
+            if answer is not None and owed and self._acknowledged_event == owed:
+                if not answer.success:
+                    self.get_logger().info(printable(f'not acknowledged: {answer.message}'))
+                self._recovery.acknowledged()
+                return
+        if not owed:
+            return
+        if self._acknowledging is not None and now < self._acknowledge_due:
+            return
+        if self._acknowledging is not None:
+            self._acknowledge.remove_pending_request(self._acknowledging)
+            self._acknowledging = None
+        if not self._acknowledge.service_is_ready():
+            return
+        self._acknowledge_due = now + _ACKNOWLEDGE_AGAIN_S
+        self._acknowledging = self._acknowledge.call_async(
+            AcknowledgeRecovery.Request(event_id=owed, duration_s=self._config.suspend_s)
+        )
+        self._acknowledged_event = owed
+
+    def _save(self, record: Record) -> None:
+        record.written_ns = time.time_ns()
+        try:
+            self._file.write(record)
+        except OSError as error:
+            self.get_logger().error(
+                f'state_file: cannot be written: {error}; a restart will not know what was done',
+                throttle_duration_sec=60.0,
             )
-        self._carry_out(self._policy.replanned(reply.success, reply.message))
+        self._send_lease()
+
+    def _send_lease(self) -> None:
+        self._heartbeat_due = time.monotonic() + _HEARTBEAT_S
+        leads = self._recovery.leads
+        self._leases.publish(
+            SupervisorLease(
+                supervisor=self.get_fully_qualified_name(),
+                instance=self._election.instance,
+                leads=leads,
+                record=self._recovery.record.to_json() if leads else '',
+            )
+        )
 
     def _say(self, action: Action) -> None:
         self._last = action
         log = self.get_logger()
-        text = f'{action.kind.name}: {action.message}'
+        text = printable(f'{action.kind.name}: {action.message}')
         if action.kind is Kind.ASK_PERSON:
             log.error(text)
-        elif action.kind is Kind.REPLAN_FAILED:
+        elif action.kind in (Kind.REPLAN_FAILED, Kind.FAILED, Kind.OVERDUE, Kind.NO_SERVER):
             log.warning(text)
         else:
             log.info(text)
@@ -177,35 +356,53 @@ class SupervisorNode(Node):
                 event_id=action.event_id,
                 kind=int(action.kind),
                 attempt=action.attempt,
+                target=action.target,
                 message=action.message,
             )
         )
 
     def _publish_diagnostics(self) -> None:
+        recovery = self._recovery
         level, message = DiagnosticStatus.OK, 'nothing to recover from'
-        if self._policy.needs_person:
+        if not recovery.leads:
+            leader = self._election.leader
+            message = 'stands by: another supervisor leads' if leader else 'waits to lead'
+        elif recovery.record.asked:
             level, message = DiagnosticStatus.ERROR, 'a person is needed'
-        elif self._policy.busy:
+        elif recovery.busy:
             level, message = DiagnosticStatus.WARN, 'recovering'
         if self._last is not None and level != DiagnosticStatus.OK:
             message = self._last.message
+        if recovery.not_judged and level != DiagnosticStatus.ERROR and recovery.leads:
+            message = recovery.not_judged
         status = diagnostic_task(
             f'{self.get_fully_qualified_name().lstrip("/")}: recovery',
             level,
-            message,
-            attempts=self._policy.attempts,
+            printable(message),
+            attempts=recovery.attempts,
+            leads=recovery.leads,
+            acknowledgement_owed=recovery.record.owed,
         )
         self._diagnostics.publish(
             DiagnosticArray(header=header(self._now_ns(), ''), status=[status])
         )
 
 
+def _latched(depth: int) -> QoSProfile:
+    return QoSProfile(
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
+
+
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``supervisor_node``."""
+    make: Callable[[], SupervisorNode] = SupervisorNode
     try:
-        run(SupervisorNode, args)
+        run(make, args, SupervisorNode.close)
     except ParameterError as error:
-        print(f'supervisor: {error}', file=sys.stderr)
+        print(printable(f'supervisor: {error}'), file=sys.stderr)
         return 2
     return 0
 

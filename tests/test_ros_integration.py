@@ -1,0 +1,231 @@
+"""The examples of the integration guide and the behaviours, over DDS, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+from py_trees.common import Status
+from py_trees.trees import BehaviourTree
+from ros_fake_robot import FakeRobot
+from ros_helpers import Probe, Process, arguments, fresh_domain, monitor_command, running
+from std_msgs.msg import String
+
+from progress_monitor.msg import MonitorStatus, Progress
+from progress_monitor.msg import RecoveryEvent as Event
+from progress_monitor.ros.behaviours import IsStalled, MonitorTask
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / 'examples'
+SUPERVISOR = ['-m', 'progress_monitor.ros.supervisor_node']
+
+
+class World:
+    def __init__(self, probe: Probe, folder: Path, domain: int) -> None:
+        self.probe, self._folder, self._domain = probe, folder, domain
+        self._processes: list[Process] = []
+
+    def start(self, command: list[str]) -> Process:
+        log = self._folder / f'{len(self._processes)}.example.log'
+        process = Process(self._domain, command, log)
+        self._processes.append(process)
+        return process
+
+    def example(self, name: str, *more: str) -> Process:
+        return self.start(['-u', str(EXAMPLES / name), *more])
+
+    def supervise(self, **values: Any) -> Process:
+        given = {'state_file': str(self._folder / 'record.json'), **values}
+        return self.start([*SUPERVISOR, *arguments(given)])
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.stop()
+            print(process.output())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    domain = fresh_domain()
+    with running(tmp_path, domain) as (probe, _):
+        made = World(probe, tmp_path, domain)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def test_a_plain_script_follows_a_task_to_its_end(world: World) -> None:
+    world.start(monitor_command())
+    world.probe.show = 0.3
+    script = world.example('watch_task.py', 'Lift the block.')
+    world.probe.wait(lambda: '30% Grasp the block.' in script.output(), what='feedback')
+    world.probe.show = 1.0
+    world.probe.wait(lambda: script.child.poll() is not None, what='the end')
+    assert script.child.returncode == 0
+    assert script.output().rstrip().endswith('done')
+
+
+def test_an_own_tree_replans_acknowledges_and_ends_on_success(world: World) -> None:
+    robot = FakeRobot(world.probe.node)
+    robot.offer_replan()
+    robot.status(MonitorStatus.STATE_STALLED)
+    robot.stall('a')
+    tree = world.example('own_tree.py')
+    world.probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    assert robot.acknowledged_events == ['a']
+    assert robot.replans == 1
+    robot.stall('a', stalled=False)
+    robot.succeed()
+    world.probe.wait(lambda: tree.child.poll() is not None, what='the end')
+    assert 'the task has succeeded' in tree.output()
+    assert tree.child.returncode == 0
+
+
+def test_an_action_server_is_the_rung(world: World) -> None:
+    robot = FakeRobot(world.probe.node)
+    robot.stall('a')
+    world.supervise(policy_file=str(EXAMPLES / 'action_rung.yaml'))
+    world.probe.wait(lambda: Event.KIND_NO_SERVER in robot.kinds(), what='that it waits')
+    world.example('action_server.py')
+    world.probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    assert [event.kind for event in robot.events][-2:] == [Event.KIND_HOME, Event.KIND_DONE]
+    assert robot.events[-1].target == '/arm/home'
+    assert robot.events[-1].attempt == 1
+
+
+@pytest.mark.parametrize(
+    ('change', 'named'),
+    [
+        (('MonitorTask', 'NoSuchTask'), 'actions.home.type'),
+        (('task: home', 'task: 3'), 'actions.home.goal'),
+        (('task: home', 'tusk: home'), 'actions.home.goal'),
+    ],
+)
+def test_an_action_that_is_not_there_is_named(
+    world: World, tmp_path: Path, change: tuple[str, str], named: str
+) -> None:
+    policy = tmp_path / 'policy.yaml'
+    policy.write_text((EXAMPLES / 'action_rung.yaml').read_text().replace(*change))
+    supervisor = world.supervise(policy_file=str(policy))
+    world.probe.wait(lambda: supervisor.child.poll() is not None, what='its end')
+    assert supervisor.child.returncode == 2
+    assert named in supervisor.output()
+    assert 'Traceback' not in supervisor.output()
+
+
+def test_a_policy_server_replans_on_a_trigger(world: World) -> None:
+    robot = FakeRobot(world.probe.node)
+    robot.stall('a')
+    world.example('policy_server.py')
+    world.supervise(replan_service='/robot/replan')
+    world.probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    assert 'a new chunk is asked for' in robot.events[-1].message
+
+
+def test_the_bridge_speaks_as_a_critic_of_openral(world: World) -> None:
+    node = world.probe.node
+    scores: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
+    node.create_subscription(
+        String, '/openral/critic/score', lambda item: scores.append(json.loads(item.data)), 10
+    )
+    node.create_subscription(
+        String, '/openral/failure/critic', lambda item: failures.append(json.loads(item.data)), 10
+    )
+    robot = FakeRobot(node)
+    progress = node.create_publisher(Progress, '/progress_monitor/progress', 10)
+    world.start([str(ROOT / 'tests' / 'openral_stub.py')])
+    unknown = Progress(task_id='task', progress=float('nan'))
+    known = Progress(task_id='task', progress=0.5)
+
+    def heard() -> bool:
+        progress.publish(unknown)
+        progress.publish(known)
+        return bool(scores)
+
+    world.probe.wait(heard, what='a score')
+    assert all(item['score'] == 0.5 for item in scores)
+    assert scores[0]['threshold'] == 0.8
+    robot.stall('a', progress=0.9)
+    world.probe.wait(lambda: failures, what='the stall')
+    robot.stall('a', progress=0.9)
+    robot.succeed()
+    world.probe.wait(lambda: len(failures) == 2, what='the success')
+    stall, success = (json.loads(item['evidence_json']) for item in failures)
+    assert [item['kind'] for item in failures] == [4, 4]
+    assert [item['severity'] for item in failures] == [2, 2]
+    assert stall['score'] < stall['threshold'] <= success['score']
+    assert (stall['event_id'], success['event_id']) == ('a', 'done')
+
+
+def test_the_bridge_says_that_openral_is_missing(world: World) -> None:
+    bridge = world.start(['-m', 'progress_monitor.ros.openral_bridge'])
+    world.probe.wait(lambda: bridge.child.poll() is not None, what='its end')
+    assert bridge.child.returncode == 2
+    assert 'openral_msgs is not installed' in bridge.output()
+
+
+def test_the_task_behaviour_runs_to_its_result_and_cancels_when_interrupted(world: World) -> None:
+    probe = world.probe
+    world.start(monitor_command())
+    probe.show = 0.3
+    task = MonitorTask('lift', task='Lift the block.')
+    tree = BehaviourTree(task)
+    tree.setup(node=probe.node)
+
+    def ticked(status: Status) -> bool:
+        tree.tick()
+        return bool(task.status is status)
+
+    def fed_back() -> bool:
+        tree.tick()
+        return '30%' in str(task.feedback_message)
+
+    probe.wait(fed_back, what='feedback')
+    tree.interrupt()
+    probe.wait_state(MonitorStatus.STATE_IDLE)
+    probe.wait(fed_back, what='feedback of another goal')
+    probe.show = 1.0
+    probe.wait(lambda: ticked(Status.SUCCESS), what='success')
+    assert task.result is not None and task.result.succeeded
+
+
+def test_a_stall_that_nobody_stands_by_is_none(world: World) -> None:
+    probe = world.probe
+    robot = FakeRobot(probe.node)
+    stalled = IsStalled(causes=['NO_CHANGE'])
+    stalled.setup(node=probe.node)
+
+    def status() -> Status:
+        stalled.tick_once()
+        return stalled.status
+
+    robot.stall('a')
+    robot.status(MonitorStatus.STATE_STALLED, task_id='another')
+    probe.wait(lambda: 'another task' in (status(), stalled.feedback_message)[1], what='a refusal')
+    robot.status(MonitorStatus.STATE_STALE, message='no frames')
+    probe.wait(lambda: 'no frames' in (status(), stalled.feedback_message)[1], what='a refusal')
+    assert stalled.status is Status.FAILURE
+    robot.status(MonitorStatus.STATE_STALLED)
+    probe.wait(lambda: status() is Status.SUCCESS, what='the stall')
+
+
+def test_a_behaviour_without_a_node_says_what_it_wants() -> None:
+    with pytest.raises(KeyError, match='setup needs the rclpy node'):
+        IsStalled().setup()
+
+
+def test_the_guide_shows_the_examples_as_they_are() -> None:
+    guide = (ROOT / 'docs' / 'integration.md').read_text(encoding='utf-8')
+    shown = re.findall(r'<!-- (examples/\S+|config/\S+) -->\n```\w+\n(.*?)```', guide, re.DOTALL)
+    assert {name for name, _ in shown} >= {f'examples/{path.name}' for path in EXAMPLES.iterdir()}
+    for name, text in shown:
+        assert text == (ROOT / name).read_text(encoding='utf-8'), name
