@@ -67,12 +67,14 @@ class Intake:
     :ivar max_image_pixels: larger pictures are refused.
     :ivar period_s: shortest time from one picture that is read to the next, s.
     :ivar silence_s: time without a message after which something is wrong, s.
+    :ivar frame_timeout_s: age from which a frame is too old, s.
     """
 
     max_pixels: int
     max_image_pixels: int
     period_s: float
     silence_s: float
+    frame_timeout_s: float
 
     @classmethod
     def of(cls, config: NodeConfig) -> Intake:
@@ -83,6 +85,7 @@ class Intake:
             config.max_image_pixels,
             min(_LONGEST_PERIOD_S, config.window.sample_period / 4.0, timeout / 4.0),
             max(_LEAST_SILENCE_S, timeout),
+            timeout,
         )
 
 
