@@ -63,14 +63,14 @@ class _Session:
 
 
 def _reports(transition: _Transition) -> _Transition:
-    """Log what a transition raises: rclpy swallows it."""
+    """Log what a transition raises, and keep it for the status: rclpy swallows it."""
 
     @functools.wraps(transition)
     def wrapped(node: MonitorNode, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             return transition(node, state)
         except Exception as error:
-            node.get_logger().error(printable(f'{transition.__name__} failed: {error!r}'))
+            node.refuse(f'{transition.__name__} failed: {error!r}')
             raise
 
     return wrapped
@@ -125,6 +125,11 @@ class MonitorNode(LifecycleNode):
         self._log_handler.detach()
         self.destroy_node()
 
+    def refuse(self, why: str) -> None:
+        """Log why a transition did not come about; the status says so until one does."""
+        self._refused = printable(why)
+        self.get_logger().error(self._refused)
+
     @_reports
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check the parameters and start loading the model."""
@@ -135,8 +140,7 @@ class MonitorNode(LifecycleNode):
             task = self._first_task(config)
             backend = self._make_backend(config)
         except ParameterError as error:
-            self._refused = printable(f'not configured: {error}')
-            self.get_logger().error(self._refused)
+            self.refuse(f'not configured: {error}')
             return TransitionCallbackReturn.FAILURE
         self._refused = ''
         monitor = ProgressMonitor(config, backend, cameras=cameras)
