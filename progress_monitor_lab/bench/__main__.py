@@ -1,4 +1,4 @@
-"""``python -m progress_monitor_lab.bench {speed,model,judgement} …``."""
+"""``python -m progress_monitor_lab.bench {speed,model,judgement,recovery} …``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import import_module
 BENCHES = {
     'speed': 'the streaming decoder against whole windows through generate()',
     'model': 'a checkpoint against the truth of the simulated cell',
+    'recovery': 'tasks saved by the supervisor, against nothing and a time-out',
     'judgement': 'stall, regression and success calls against the truth',
 }
 
