@@ -208,6 +208,9 @@ def main() -> int:
     except RuntimeError as error:
         print(f'recovery: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print('broken off; run it again to go on', file=sys.stderr)
+        return 130
     summary = summarise(chosen, runs)
     (out / 'recovery.json').write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
     print(table(summary))

@@ -49,10 +49,17 @@ _LATCHED = QoSProfile(
 _LOAD_LIMIT_S = 300.0
 # Readings may be older than the clock by so much, s of the ROS clock.
 _MOST_LAG_S = 1.2
-# A monitor that says nothing, for it may not judge, is waited for no longer than this, wall s.
-_PATIENCE_S = 1.5
+# A monitor that should read and does not is waited for no longer than this, wall s.
+_PATIENCE_S = 3.0
 _AFTER_DONE_S = 4.0
 _START_S = 1000
+_READING = (
+    MonitorStatus.STATE_OBSERVING,
+    MonitorStatus.STATE_PROGRESSING,
+    MonitorStatus.STATE_STALLED,
+    MonitorStatus.STATE_REGRESSING,
+    MonitorStatus.STATE_SUCCEEDED,
+)
 _NOT_READY = (
     MonitorStatus.STATE_UNKNOWN,
     MonitorStatus.STATE_IDLE,
@@ -157,6 +164,10 @@ class LiveCell(Node):
         self._images.publish(image_message(step.image, self._now_ns, 'cell_camera'))
         self._spin_until(lambda: time.monotonic() - began >= self._period_s, self._period_s)
         self._spin_until(lambda: (self._now_ns - self._read_ns) * 1e-9 <= _MOST_LAG_S, _PATIENCE_S)
+
+    def _keeps_up(self) -> bool:
+        lag_s = (self._now_ns - self._read_ns) * 1e-9
+        return lag_s <= _MOST_LAG_S or self._state not in _READING
 
     def _elapsed(self) -> float:
         return round((self._now_ns - self._began_ns) * 1e-9, 3)
