@@ -22,7 +22,8 @@ interfaces := $(wildcard msg/*.msg srv/*.srv action/*.action)
 modules := $(sort $(dir $(wildcard progress_monitor/*.py progress_monitor/*/*.py progress_monitor_lab/*/*.py)))
 run := scripts/with-env
 
-.PHONY: help setup build test lint demo check-demo check-model bench footagebench monitorbench clean
+.PHONY: help setup build test lint demo check-demo check-model bench footagebench monitorbench \
+  noisebench recoverybench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +63,9 @@ footagebench: $(build_stamp)  ## measure the evidence on real clips (FOOTAGE=fol
 
 monitorbench: $(build_stamp)  ## measure the judgement on simulated episodes
 	$(run) python -m progress_monitor_lab.bench judgement --over-dds 18
+
+recoverybench: $(build_stamp)  ## measure what the supervisor saves; broken off, it goes on
+	$(run) python -m progress_monitor_lab.bench recovery
 
 clean:  ## remove what was built and written, but for the virtual environments
 	rm -rf out ros2_ws/build* ros2_ws/install* ros2_ws/log* .setup/build*

@@ -28,6 +28,8 @@ def message(name: str, fields: dict[str, Any], **constants: int) -> Any:
         stamp = values.pop('header').stamp
         return String(data=json.dumps({**values, 'sec': stamp.sec}))
 
+    type(String).__import_type_support__()
+
     class Type(type(String)):  # type: ignore[misc]
         def __call__(cls, **given: Any) -> Any:
             return make(**given)

@@ -28,6 +28,7 @@ class FakeRobot:
     ) -> None:
         self.agree = True
         self.replan_s = 0.0
+        self.acknowledge_s = 0.0
         self.replans = 0
         self.acknowledged: list[float] = []
         self.acknowledged_events: list[str] = []
@@ -105,5 +106,6 @@ class FakeRobot:
     def _acknowledge(self, request: Any, response: Any) -> Any:
         self.acknowledged.append(request.duration_s)
         self.acknowledged_events.append(request.event_id)
+        time.sleep(self.acknowledge_s)
         response.success = True
         return response

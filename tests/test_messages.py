@@ -61,7 +61,8 @@ def test_enums_of_messages_equal_those_of_python(
 
 
 def test_error_codes_of_the_action_are_a_block_of_their_own() -> None:
-    codes = constants(MonitorTask.Result, '')
+    named = constants(MonitorTask.Result, '')
+    codes = {name: value for name, value in named.items() if not name.startswith('OUTCOME_')}
     assert codes.pop('NONE') == 0
     assert codes.pop('UNKNOWN') == 10000
     assert len(set(codes.values())) == len(codes) > 5

@@ -190,7 +190,7 @@ def test_the_task_behaviour_runs_to_its_result_and_cancels_when_interrupted(worl
         return '30%' in str(task.feedback_message)
 
     probe.wait(fed_back, what='feedback')
-    tree.interrupt()
+    task.stop(Status.INVALID)
     probe.wait_state(MonitorStatus.STATE_IDLE)
     probe.wait(fed_back, what='feedback of another goal')
     probe.show = 1.0

@@ -17,7 +17,7 @@ from ros_helpers import Probe, Process, arguments, fresh_domain, running
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
-from progress_monitor.msg import MonitorStatus
+from progress_monitor.msg import MonitorStatus, Stall
 from progress_monitor.msg import RecoveryEvent as Event
 
 MODULE = ['-m', 'progress_monitor.ros.supervisor_node']
@@ -94,7 +94,7 @@ def test_each_event_is_replanned_for_once_and_acknowledged(world: World) -> None
     for _ in range(3):
         robot.stall('a')
     robot.stall('a', stalled=False)
-    robot.stall('b')
+    robot.stall('b', hint=Stall.HINT_ASK_PERSON)  # the supervisor alone counts
     probe.wait(lambda: robot.replans == 2, what='the replan for the second stall')
     probe.wait(lambda: len(robot.acknowledged) == 2, what='the second acknowledgement')
     assert robot.acknowledged_events == ['a', 'b']
@@ -249,6 +249,40 @@ def test_a_lost_acknowledgement_is_sent_again_and_blocks_nothing(world: World) -
     robot.offer_acknowledgement()
     probe.wait(lambda: robot.acknowledged, what='acknowledgement')
     assert robot.acknowledged_events == ['b']
+
+
+def test_an_acknowledgement_whose_reply_is_lost_is_repeated(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.acknowledge_s = 3.0  # the supervisor has given the reply up by then
+    robot.stall('a')
+    world.supervise()
+    probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    robot.acknowledge_s = 0.0
+    probe.wait(lambda: len(robot.acknowledged) == 2, what='the second request')
+    world.wait_diagnostics('nothing to recover from')
+    assert robot.acknowledged_events == ['a', 'a']
+    assert robot.replans == 1
+
+
+def test_a_replan_whose_reply_is_lost_asks_a_person_and_blocks_no_other(world: World) -> None:
+    robot = world.robot
+    robot.offer_replan()
+    robot.replan_s = 3.0
+    robot.stall('a')
+    world.supervise(reply_timeout_s=0.5, abandon_s=1.0, cool_down_s=0.0)
+    world.wait_kind(Event.KIND_ASK_PERSON)
+    assert robot.kinds() == [
+        Event.KIND_REPLAN,
+        Event.KIND_OVERDUE,
+        Event.KIND_REPLAN_FAILED,
+        Event.KIND_ASK_PERSON,
+    ]
+    assert robot.replans == 1
+    robot.replan_s = 0.0
+    robot.stall('b')
+    world.wait_kind(Event.KIND_REPLANNED)
+    assert robot.replans == 2
 
 
 def test_an_unsure_monitor_is_reported_and_not_acted_on(world: World) -> None:

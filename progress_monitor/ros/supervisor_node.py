@@ -15,7 +15,6 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.task import Future
 
 from progress_monitor.msg import (
     MonitorStatus,
@@ -32,17 +31,16 @@ from progress_monitor.recovery.record import Record, RecordError, RecordFile
 from progress_monitor.recovery.recovery import Action, Kind, Limits, Recovery, StallEvent
 from progress_monitor.recovery.tree import make_tree
 from progress_monitor.ros import ros_parameters
+from progress_monitor.ros.acknowledger import Acknowledger
 from progress_monitor.ros.callers import make_caller
 from progress_monitor.ros.diagnostics import task as diagnostic_task
 from progress_monitor.ros.messages import header, to_time
 from progress_monitor.ros.running import run
-from progress_monitor.srv import AcknowledgeRecovery
 from progress_monitor.types import StallCause
 
 _PERIOD_S = 0.1
 _HEARTBEAT_S = 0.5
 _DIAGNOSTICS_PERIOD_S = 1.0
-_ACKNOWLEDGE_AGAIN_S = 2.0
 _STATUS_TIMEOUT_S = 3.0
 # The status of another task is the last word on a stall only if it is not about to change.
 _FORGET_AFTER_S = 3.0
@@ -143,17 +141,13 @@ class SupervisorNode(Node):
         self._last: Action | None = None
         self._status: MonitorStatus | None = None
         self._status_at = self._mismatch_since = 0.0
-        self._acknowledging: Future[Any] | None = None
-        self._acknowledged_event = ''
-        self._acknowledge_due = self._heartbeat_due = self._diagnostics_due = 0.0
+        self._acknowledger = Acknowledger(self, monitor, config.suspend_s)
+        self._heartbeat_due = self._diagnostics_due = 0.0
         latched = _latched(1)
         self._events = self.create_publisher(RecoveryEvent, '~/events', _latched(_KEPT_EVENTS))
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._leases = self.create_publisher(
             SupervisorLease, f'{monitor}/supervisor_lease', latched
-        )
-        self._acknowledge = self.create_client(
-            AcknowledgeRecovery, f'{monitor}/acknowledge_recovery'
         )
         listen = self.create_subscription
         listen(SupervisorLease, f'{monitor}/supervisor_lease', self._on_lease, _latched(10))
@@ -235,8 +229,9 @@ class SupervisorNode(Node):
         self._recovery.at(self._now_ns(), now)
         self._judge_the_monitor(now)
         self._tree.tick_once()
-        if self._recovery.leads:
-            self._pay(now)
+        record = self._recovery.record
+        if self._recovery.leads and self._acknowledger.settled(record.owed, now):
+            self._recovery.acknowledged()
         if now >= self._heartbeat_due:
             self._send_lease()
         if now >= self._diagnostics_due:
@@ -288,33 +283,6 @@ class SupervisorNode(Node):
         elif not trouble:
             trouble = 'the monitor watches another task'
         recovery.on_judging(trouble, status.task_id, watches)
-
-    def _pay(self, now: float) -> None:
-        """Acknowledge what is owed, again and again until the monitor has answered."""
-        owed = self._recovery.record.owed
-        call = self._acknowledging
-        if call is not None and call.done():
-            self._acknowledging = None
-            answer = call.result()
-            if answer is not None and owed and self._acknowledged_event == owed:
-                if not answer.success:
-                    self.get_logger().info(printable(f'not acknowledged: {answer.message}'))
-                self._recovery.acknowledged()
-                return
-        if not owed:
-            return
-        if self._acknowledging is not None and now < self._acknowledge_due:
-            return
-        if self._acknowledging is not None:
-            self._acknowledge.remove_pending_request(self._acknowledging)
-            self._acknowledging = None
-        if not self._acknowledge.service_is_ready():
-            return
-        self._acknowledge_due = now + _ACKNOWLEDGE_AGAIN_S
-        self._acknowledging = self._acknowledge.call_async(
-            AcknowledgeRecovery.Request(event_id=owed, duration_s=self._config.suspend_s)
-        )
-        self._acknowledged_event = owed
 
     def _save(self, record: Record) -> None:
         record.written_ns = time.time_ns()

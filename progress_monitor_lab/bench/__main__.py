@@ -1,4 +1,4 @@
-"""``python -m progress_monitor_lab.bench {speed,model,footage,judgement} …``."""
+"""``python -m progress_monitor_lab.bench BENCH …``; without arguments it lists them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ BENCHES = {
     'speed': 'the streaming decoder against whole windows through generate()',
     'model': 'a checkpoint against the truth of the simulated cell',
     'footage': 'evidence on real clips: false doubts, and causes that are found',
+    'recovery': 'tasks saved by the supervisor, against nothing and a time-out',
     'judgement': 'stall, regression and success calls against the truth',
 }
 

@@ -1,0 +1,133 @@
+"""Cases of the recovery benchmark, and how they end without a monitor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from progress_monitor_lab.sim.cell import FAULTS, STEP_PERIOD_S, TASKS, Truth, Workcell, applicable
+
+# A new plan mends these. The robot carries on in the others, and to replan is needless.
+RECOVERABLE = ('freeze_robot', 'drop', 'missed_grasp')
+LIMIT_S = 90.0
+MODES = ('without', 'timeout', 'with')
+# A plain time-out must leave room for the slowest run that is well.
+_TIMEOUT_MARGIN = 1.5
+
+
+@dataclass(frozen=True)
+class Case:
+    """One episode of the simulated cell."""
+
+    task: str
+    fault: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Unique among the cases; also the id of the task that the monitor watches."""
+        return f'{self.task}/{self.fault}/{self.seed}'
+
+
+@dataclass
+class Run:
+    """How a case ended. Times are seconds of simulated time from its start; None: never."""
+
+    case: Case
+    mode: str
+    done_s: float | None = None
+    fault_s: float | None = None
+    replans_s: list[float] = field(default_factory=list)
+    needless: int = 0
+    asked_person: bool = False
+    wall_s: float = 0.0
+
+    @property
+    def recovery_s(self) -> float | None:
+        """From the fault to the first replan that followed it."""
+        if self.fault_s is None:
+            return None
+        later = [at - self.fault_s for at in self.replans_s if at >= self.fault_s]
+        return later[0] if later else None
+
+    def see(self, at_s: float, truth: Truth) -> None:
+        """Take in one step of the cell."""
+        if self.fault_s is None and truth.fault:
+            self.fault_s = at_s
+        if self.done_s is None and truth.done:
+            self.done_s = at_s
+
+    def replan(self, at_s: float, active: str) -> None:
+        """Take in a replan, and the fault that was active then."""
+        self.replans_s.append(at_s)
+        if active not in RECOVERABLE:
+            self.needless += 1
+
+    def to_row(self) -> dict[str, Any]:
+        """The run as JSON."""
+        row = dataclasses.asdict(self)
+        return {**row.pop('case'), **row}
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Run:
+        """The run that ``to_row`` wrote."""
+        case = Case(row['task'], row['fault'], row['seed'])
+        names = [item.name for item in dataclasses.fields(cls) if item.name != 'case']
+        return cls(case, **{name: row[name] for name in names})
+
+
+def cases(tasks: Sequence[str], faults: Sequence[str], seeds: Iterable[int]) -> Iterator[Case]:
+    """Every fault that can happen to every task; the seeds last, so that a part is balanced."""
+    for seed in seeds:
+        for fault in faults:
+            for task in tasks:
+                if applicable(task, fault):
+                    yield Case(task, fault, seed)
+
+
+def make_cell(case: Case, render: bool) -> Workcell:
+    """The cell of a case, at its start."""
+    return Workcell(case.task, case.seed, fault=case.fault, render=render)
+
+
+def play_alone(case: Case, mode: str, timeout_s: float | None) -> Run:
+    """Play a case without a monitor.
+
+    :param timeout_s: replan whenever the task is not done for so long, s; None: never. The
+        time-out is told by the cell when the task is done, which favours it.
+    """
+    cell = make_cell(case, render=False)
+    run = Run(case, mode)
+    started_s = 0.0
+    try:
+        for number in range(round(LIMIT_S / STEP_PERIOD_S)):
+            at_s = number * STEP_PERIOD_S
+            truth = cell.step(picture=False).truth
+            run.see(at_s, truth)
+            if truth.done:
+                break
+            if timeout_s is not None and at_s - started_s >= timeout_s:
+                run.replan(at_s, truth.fault)
+                cell.replan()
+                started_s = at_s
+    finally:
+        cell.close()
+    return run
+
+
+def timeout_of(task: str, seeds: Iterable[int]) -> float:
+    """The time-out of a task: what its slowest run without a fault takes, with a margin, s."""
+    taken = [play_alone(Case(task, 'none', seed), 'without', None).done_s for seed in seeds]
+    return _TIMEOUT_MARGIN * max((at for at in taken if at is not None), default=LIMIT_S)
+
+
+def known_tasks() -> tuple[str, ...]:
+    """The tasks of the cell."""
+    return tuple(TASKS)
+
+
+def known_faults() -> tuple[str, ...]:
+    """The faults of the cell, and none."""
+    return FAULTS

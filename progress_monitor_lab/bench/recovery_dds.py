@@ -1,0 +1,260 @@
+"""Cases of the recovery benchmark over DDS: monitor and supervisor in processes of their own.
+
+The cell's clock is the ROS clock. It runs as fast as the monitor keeps up: a step waits while the
+newest reading lags behind by more than a bound.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from progress_monitor.msg import (
+    GroundTruth,
+    MonitorStatus,
+    Progress,
+    RecoveryEvent,
+    Success,
+)
+from progress_monitor.ros.messages import image_message, to_ns, to_time
+from progress_monitor.srv import SetTask
+from progress_monitor_lab.bench.recovery_cases import LIMIT_S, Case, Run, make_cell
+from progress_monitor_lab.demo.processes import Processes
+from progress_monitor_lab.demo.run import MONITOR_MODULE, free_domain, share_folder
+from progress_monitor_lab.demo.watcher import CELL, MONITOR, SUPERVISOR
+from progress_monitor_lab.sim.cell import STEP_PERIOD_S, TASKS, Truth, Workcell
+
+SUPERVISOR_MODULE = ('-m', 'progress_monitor.ros.supervisor_node')
+_LATCHED = QoSProfile(
+    depth=50,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+_LOAD_LIMIT_S = 300.0
+# Readings may be older than the clock by so much, s of the ROS clock.
+_MOST_LAG_S = 1.2
+# A monitor that should read and does not is waited for no longer than this, wall s.
+_PATIENCE_S = 3.0
+_AFTER_DONE_S = 4.0
+_START_S = 1000
+_READING = (
+    MonitorStatus.STATE_OBSERVING,
+    MonitorStatus.STATE_PROGRESSING,
+    MonitorStatus.STATE_STALLED,
+    MonitorStatus.STATE_REGRESSING,
+    MonitorStatus.STATE_SUCCEEDED,
+)
+_NOT_READY = (
+    MonitorStatus.STATE_UNKNOWN,
+    MonitorStatus.STATE_IDLE,
+    MonitorStatus.STATE_LOADING,
+    MonitorStatus.STATE_ERROR,
+)
+
+
+class LiveCell(Node):
+    """Plays cases one after the other on one clock, and notes how they end.
+
+    :param speed: simulated seconds per second at most.
+    """
+
+    def __init__(self, executor: SingleThreadedExecutor, speed: float) -> None:
+        super().__init__('cell')
+        self._executor = executor
+        executor.add_node(self)
+        self._period_s = STEP_PERIOD_S / speed
+        self._now_ns = _START_S * 1_000_000_000
+        self._began_ns = self._now_ns
+        self._cell: Workcell | None = None
+        self._run: Run | None = None
+        self._truth: Truth | None = None
+        self._read_ns = 0
+        self._state = MonitorStatus.STATE_UNKNOWN
+        self._said = ''
+        self._succeeded = ''
+        self._clock = self.create_publisher(Clock, '/clock', 10)
+        self._images = self.create_publisher(Image, f'{CELL}/image', 10)
+        self._truths = self.create_publisher(GroundTruth, f'{CELL}/ground_truth', 50)
+        self._set_task = self.create_client(SetTask, f'{MONITOR}/set_task')
+        self.create_service(Trigger, f'{CELL}/replan', self._replan)
+        listen = self.create_subscription
+        listen(Progress, f'{MONITOR}/progress', self._on_progress, 50)
+        listen(MonitorStatus, f'{MONITOR}/status', self._on_status, _LATCHED)
+        listen(Success, f'{MONITOR}/success', self._on_success, _LATCHED)
+        listen(RecoveryEvent, f'{SUPERVISOR}/events', self._on_event, _LATCHED)
+
+    def wait_ready(self) -> None:
+        """Wait until the model is loaded and the supervisor is there.
+
+        :raises RuntimeError: if that takes too long.
+        """
+        self._watch('loading', 'wait')
+        supervisor = f'{SUPERVISOR}/events'
+
+        def ready() -> bool:
+            self._tell_time()
+            return self._state not in _NOT_READY and bool(self.count_publishers(supervisor))
+
+        if not self._spin_until(ready, _LOAD_LIMIT_S):
+            raise RuntimeError(f'the monitor or the supervisor is not ready: {self._said}')
+
+    def play(self, case: Case) -> Run:
+        """Play one case to its end or to its limit.
+
+        :raises RuntimeError: if the monitor does not take the task.
+        """
+        began = time.monotonic()
+        run = self._run = Run(case, 'with')
+        self._cell = cell = make_cell(case, render=True)
+        self._truth = None
+        self._read_ns = self._began_ns = self._now_ns
+        try:
+            self._watch(case.name, TASKS[case.task].instruction)
+            while self._elapsed() < LIMIT_S and not self._over(run):
+                self._step(cell, run)
+        finally:
+            self._run = self._cell = None
+            cell.close()
+        run.wall_s = round(time.monotonic() - began, 1)
+        return run
+
+    def _over(self, run: Run) -> bool:
+        if run.done_s is None:
+            return False
+        return self._succeeded == run.case.name or self._elapsed() > run.done_s + _AFTER_DONE_S
+
+    def _step(self, cell: Workcell, run: Run) -> None:
+        began = time.monotonic()
+        self._now_ns += round(STEP_PERIOD_S * 1e9)
+        step = cell.step()
+        self._truth = step.truth
+        run.see(self._elapsed(), step.truth)
+        self._tell_time()
+        stamp = to_time(self._now_ns)
+        self._truths.publish(
+            GroundTruth(
+                stamp=stamp,
+                task=run.case.task,
+                instruction=TASKS[run.case.task].instruction,
+                progress=step.truth.progress,
+                stage=step.truth.stage,
+                remaining_steps=list(step.truth.remaining_steps),
+                done=step.truth.done,
+                fault=step.truth.fault,
+                replans=len(run.replans_s),
+                step=step.index,
+            )
+        )
+        self._images.publish(image_message(step.image, self._now_ns, 'cell_camera'))
+        self._spin_until(lambda: time.monotonic() - began >= self._period_s, self._period_s)
+        self._spin_until(lambda: (self._now_ns - self._read_ns) * 1e-9 <= _MOST_LAG_S, _PATIENCE_S)
+
+    def _keeps_up(self) -> bool:
+        lag_s = (self._now_ns - self._read_ns) * 1e-9
+        return lag_s <= _MOST_LAG_S or self._state not in _READING
+
+    def _elapsed(self) -> float:
+        return round((self._now_ns - self._began_ns) * 1e-9, 3)
+
+    def _tell_time(self) -> None:
+        self._clock.publish(Clock(clock=to_time(self._now_ns)))
+
+    def _watch(self, task_id: str, text: str) -> None:
+        if not self._spin_until(self._set_task.service_is_ready, _LOAD_LIMIT_S):
+            raise RuntimeError('the monitor offers no set_task; see its log')
+        future = self._set_task.call_async(SetTask.Request(task=text, task_id=task_id))
+        if not self._spin_until(future.done, 60.0):
+            raise RuntimeError('the monitor does not answer')
+        answer = future.result()
+        if answer is None or not answer.success:
+            raise RuntimeError(f'the monitor refuses the task: {answer and answer.message}')
+
+    def _spin_until(self, reached: Callable[[], bool], limit_s: float) -> bool:
+        end = time.monotonic() + limit_s
+        while not reached():
+            if time.monotonic() > end:
+                return False
+            self._executor.spin_once(timeout_sec=0.005)
+        return True
+
+    def _replan(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        cell, run = self._cell, self._run
+        if cell is None or run is None:
+            response.message = 'no case is being played'
+            return response
+        run.replan(self._elapsed(), self._truth.fault if self._truth else '')
+        cell.replan()
+        response.success = True
+        response.message = 'the robot starts over from the present state'
+        return response
+
+    def _on_progress(self, message: Progress) -> None:
+        self._read_ns = max(self._read_ns, to_ns(message.header.stamp))
+
+    def _on_status(self, message: MonitorStatus) -> None:
+        self._state, self._said = message.state, message.message
+
+    def _on_success(self, message: Success) -> None:
+        if message.succeeded:
+            self._succeeded = message.task_id
+
+    def _on_event(self, message: RecoveryEvent) -> None:
+        run = self._run
+        if run is not None and message.task_id == run.case.name:
+            run.asked_person = run.asked_person or message.kind == RecoveryEvent.KIND_ASK_PERSON
+
+
+@contextmanager
+def live_cell(
+    model: Path, logs: Path | None, speed: float, monitor: Sequence[str] = MONITOR_MODULE
+) -> Iterator[LiveCell]:
+    """Start monitor and supervisor in a domain of their own, and give them up at the end.
+
+    :param monitor: the interpreter's arguments that start the monitor node.
+    :raises RuntimeError: if they do not become ready.
+    """
+    os.environ['ROS_DOMAIN_ID'] = str(free_domain())
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    common = {'use_sim_time': True}
+    parameters = {'image_topics': [f'{CELL}/image'], 'model.path': str(model.resolve()), **common}
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        Processes(logs or Path(temporary), os.environ) as processes,
+    ):
+        processes.start('monitor', _command(monitor, parameters))
+        replan = {'replan_service': f'{CELL}/replan', **common}
+        processes.start('supervisor', _command(SUPERVISOR_MODULE, replan))
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        executor = SingleThreadedExecutor()
+        cell = LiveCell(executor, speed)
+        try:
+            cell.wait_ready()
+            yield cell
+        finally:
+            executor.shutdown()
+            cell.destroy_node()
+            rclpy.try_shutdown()
+
+
+def _command(module: Sequence[str], parameters: dict[str, Any]) -> list[str]:
+    command = [sys.executable, *module, '--ros-args']
+    command += ['--params-file', str(share_folder() / 'config' / 'cell.yaml')]
+    for name, value in parameters.items():
+        command += ['-p', f'{name}:={json.dumps(value)}']
+    return command
