@@ -1,4 +1,4 @@
-"""``python -m progress_monitor_lab.bench {speed,model,judgement} …``."""
+"""``python -m progress_monitor_lab.bench {speed,model,judgement,intake} …``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ BENCHES = {
     'speed': 'the streaming decoder against whole windows through generate()',
     'model': 'a checkpoint against the truth of the simulated cell',
     'judgement': 'stall, regression and success calls against the truth',
+    'intake': 'how soon the node answers while a camera streams',
 }
 
 
