@@ -11,6 +11,7 @@ BENCHES = {
     'footage': 'evidence on real clips: false doubts, and causes that are found',
     'recovery': 'tasks saved by the supervisor, against nothing and a time-out',
     'judgement': 'stall, regression and success calls against the truth',
+    'intake': 'how soon the node answers while a camera streams',
 }
 
 
