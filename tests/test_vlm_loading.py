@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from vlm_checkpoints import noise_frames, tiny_folder, tiny_vlm
+from vlm_checkpoints import noise_frames, request, tiny_folder, tiny_vlm
 
 from progress_monitor.backends.inline import InlineBackend
 from progress_monitor.parameters import ParameterError, build
-from progress_monitor.types import BackendState, Prompt
+from progress_monitor.types import BackendState, Finish
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.errors import VLMError
@@ -128,13 +128,6 @@ def test_pixel_values_are_those_of_the_image_processor():
     ]
 
 
-def test_a_frame_that_is_no_multiple_of_the_patch_is_refused():
-    frame = noise_frames(1, (60, 64))[0]
-    decoder = StreamingDecoder(tiny_vlm(0), max_new_tokens=4)
-    with pytest.raises(ValueError, match='multiple of 32'):
-        decoder.answer(Prompt((frame,), 'x'))
-
-
 def test_features_of_a_frame_are_those_of_the_tower_among_others():
     vlm = tiny_vlm(0)
     images = [frame.image for frame in noise_frames(3)]
@@ -156,8 +149,8 @@ def test_quantised_text_layers_leave_the_tower_and_the_head_alone(quantization):
     assert layer.weight.dtype in (torch.uint8, torch.int8)
     assert vlm.model.lm_head.weight.dtype == torch.float32
     assert vlm.model.model.visual.blocks[0].mlp.linear_fc1.weight.dtype == torch.float32
-    prompt = Prompt(tuple(noise_frames(2)), 'Is it open?')
-    answer = StreamingDecoder(vlm, max_new_tokens=4).answer(prompt)
+    asked = request(noise_frames(2), 'Is it open?')
+    answer = StreamingDecoder(vlm, max_new_tokens=4).answer(asked)
     assert answer.token_ids
 
 
@@ -203,11 +196,11 @@ def test_inline_backend_answers_in_submit():
     )
     assert backend.status().state is BackendState.READY
     assert backend.poll() is None
-    backend.submit(Prompt(tuple(noise_frames(1)), 'Is it open?'))
+    backend.submit(request(noise_frames(1), 'Is it open?'))
     completion = backend.poll()
-    assert completion.answer.finish in ('token_limit', 'end')
+    assert completion.answer.finish in (Finish.TOKEN_LIMIT, Finish.END)
     assert backend.poll() is None
-    backend.submit(Prompt(tuple(noise_frames(1, (60, 60))), 'Is it open?'))
-    assert 'multiple of 32' in backend.poll().error
+    backend.submit(request(noise_frames(1, (60, 60)), ''))
+    assert 'no text' in backend.poll().message
     backend.close()
     assert backend.status().state is BackendState.STOPPED

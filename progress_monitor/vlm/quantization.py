@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from progress_monitor.types import Frame, Generate, Request
 from progress_monitor.vlm.checkpoint import checkpoint_folder
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.loading import VLM, choose_device, choose_dtype, release_memory
+from progress_monitor.vlm.sample import sample_request
 
 _HEADROOM = 1.3
 _NF4_BYTES = 0.8
 _TIMED_TICKS = 4
 _TIMED_TOKENS = 8
+_TIMED_MS = 10_000.0
 _MODES = ('none', 'nf4')
 
 
@@ -116,23 +117,16 @@ def choose(path_or_name: str, device: str, dtype: str, max_pixels: int) -> tuple
 
 
 def _decode_ms(vlm: VLM, max_pixels: int) -> float:
-    """Median wall time of a short tick: one new frame, a prefill and a few decode steps."""
+    """Median wall time of a short tick: one new frame, a prefill and a few decode steps.
+
+    The first tick is not counted, and on a slow device the second is the last.
+    """
     decoder = StreamingDecoder(vlm, max_new_tokens=_TIMED_TOKENS)
-    times = []
-    for tick in range(_TIMED_TICKS + 1):
-        answer = decoder.answer(sample_request(vlm, max_pixels, tick + 1))
+    times: list[float] = []
+    while len(times) <= _TIMED_TICKS and (len(times) < 2 or sum(times) < _TIMED_MS):
+        answer = decoder.answer(sample_request(vlm, max_pixels, len(times) + 1))
         times.append(answer.stats.total_ms)
     return float(np.median(times[1:]))
-
-
-def sample_request(vlm: VLM, max_pixels: int, count: int) -> Request:
-    """A request with ``count`` plain frames of the largest square size within ``max_pixels``."""
-    side = max(int(max_pixels**0.5) // vlm.images.multiple, 1) * vlm.images.multiple
-    frames = (
-        Frame(-2 - index, 'sample', index, np.full((side, side, 3), 16 * index % 256, np.uint8))
-        for index in range(count)
-    )
-    return Request(0, 'sample', (*frames, 'Estimate the progress.'), Generate())
 
 
 def _fits(folder: Path, mode: str, device: torch.device, dtype: torch.dtype) -> bool:
