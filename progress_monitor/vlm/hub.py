@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.errors import VLMError
 
 Progress = Callable[[int, int], None]
@@ -59,6 +61,21 @@ class _Meter:
 def is_hub_name(name: str) -> bool:
     """Whether ``name`` reads as ``owner/model`` and can be no folder that was mistyped."""
     return bool(_HUB_NAME.fullmatch(name)) and not Path(name).parent.is_dir()
+
+
+def prepare(config: ModelConfig, on_progress: Progress | None = None) -> None:
+    """Download what ``config`` names on the hub, its model and its adapter, as far as missing.
+
+    Afterwards both load without a network. Folders on this machine are left alone.
+
+    :raises VLMError: as ``fetch``.
+    """
+    for path, revision, parameter in (
+        (config.path, config.revision, 'model.path'),
+        (config.adapter, '', 'model.adapter'),
+    ):
+        if is_hub_name(path) and not Path(path).expanduser().is_dir():
+            fetch(path, revision, on_progress, stall_s=config.download_stall_s, parameter=parameter)
 
 
 def fetch(
@@ -166,7 +183,7 @@ def _fetch_all(
     on_progress: Progress,
     stall_s: float,
 ) -> None:
-    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub import constants
 
     blobs, snapshot = storage / 'blobs', storage / 'snapshots' / commit
     blobs.mkdir(parents=True, exist_ok=True)
@@ -186,7 +203,7 @@ def _fetch_all(
         meter.before = ready
         blob = blobs / file.etag
         if not blob.exists():
-            url = hf_hub_url(name, file.name, revision=commit, endpoint=constants.ENDPOINT)
+            url = f'{constants.ENDPOINT}/{name}/resolve/{commit}/{quote(file.name)}'
             _download(url, partial[file], file, meter.report, stall_s)
             _verify(partial[file], file, meter.report)
             os.replace(partial[file], blob)
