@@ -13,8 +13,7 @@ from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.engine import EngineInfo
 from progress_monitor.vlm.errors import VLMError
-from progress_monitor.vlm.loading import VLM
-from progress_monitor.vlm.quantization import check_kernel, choose
+from progress_monitor.vlm.quantization import load
 from progress_monitor.vlm.warm_up import checked_architecture, measure
 
 _GRAPH_TEXT_TOKENS = 512
@@ -33,14 +32,8 @@ class ModelEngine:
         """
         started = time.perf_counter()
         torch.set_num_threads(config.threads)
-        notes = []
-        if config.quantization == 'auto':
-            vlm, choice = choose(config.path, config.device, config.dtype, config.max_pixels)
-            notes.append(choice.reason)
-        else:
-            vlm = VLM.from_pretrained(config.path, config.quantization, config.device, config.dtype)
-            check_kernel(config.quantization, vlm.device, vlm.dtype)
-        self._vlm = vlm
+        self._vlm = vlm = load(config)
+        notes = list(vlm.notes)
         try:
             architecture, note = checked_architecture(vlm)
             notes.append(note)
