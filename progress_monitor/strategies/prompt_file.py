@@ -56,7 +56,8 @@ class PromptFile:
             count = text.count(f'{{{field}}}')
             if count != 1:
                 raise ParameterError(
-                    f'prompt file {path_or_name!r} must hold {{{field}}} once; it does {count} times'
+                    f'prompt file {path_or_name!r} must hold {{{field}}} once and holds it '
+                    f'{count} times'
                 )
         return cls(path.stem, text.removesuffix('\n'), (*required, *optional))
 

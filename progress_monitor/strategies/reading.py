@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ class Tag:
 
 
 def unescape(text: str) -> str:
-    """``text`` with HTML-escaped angle brackets put back and every line end as ``\\n``."""
+    """``text`` with HTML-escaped angle brackets put back and every line end as one newline."""
     for escaped, plain in (('&lt;', '<'), ('&gt;', '>'), ('&LT;', '<'), ('&GT;', '>')):
         text = text.replace(escaped, plain)
     return text.replace('\r\n', '\n').replace('\r', '\n')
@@ -148,7 +149,7 @@ def _tag(start: int, content: str) -> Tag:
 def _split_digits(pieces: Sequence[str]) -> list[str]:
     """Digits that a blank parts from digits before or after them: each must be one alone."""
     parted: list[str] = []
-    for left, right in zip(pieces, pieces[1:]):  # noqa: B905
+    for left, right in itertools.pairwise(pieces):
         if left[-1].isdigit() and right[0].isdigit():
             before = re.split(r'\D', left)[-1]
             after = re.split(r'\D', right)[0]

@@ -48,7 +48,7 @@ class _Marker:
 def remaining_steps(text: str, percent: float) -> tuple[str, ...] | None:
     """Steps that ``text`` says remain; empty if it says that none does; None if it says neither.
 
-    ``text`` is the answer before its tag with ``\\n`` as line end. ``percent`` (NaN: unknown)
+    ``text`` is the answer before its tag with plain newlines. ``percent`` (NaN: unknown)
     decides for a text that holds both a list and the statement that nothing is left, as one does
     whose task is itself a list.
     """
