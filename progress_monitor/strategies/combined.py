@@ -44,7 +44,7 @@ class Combined:
         self._text_strategy.reset()
         self._token_strategy.reset()
         self._text: Estimate | None = None
-        self._unusable: Estimate | None = None
+        self._listens = False
         self._token: Estimate | None = None
         self._token_views: dict[int, View] = {}
         self._token_at: dict[int, float] = {}
@@ -61,8 +61,12 @@ class Combined:
         return view
 
     def ask(self, view: View, memory: Recollection) -> tuple[Question, ...]:
-        """The text's questions, and the token's where it has frames enough."""
-        token = self._token_views.get(view.stamp_ns)
+        """The text's questions, and the token's where it has frames enough.
+
+        A token reading means something only beside a text, so none is asked for until the newest
+        text was readable.
+        """
+        token = self._token_views.get(view.stamp_ns) if self._listens else None
         questions = self._text_strategy.ask(view, memory)
         return questions if token is None else questions + self._token_strategy.ask(token, memory)
 
@@ -78,15 +82,16 @@ class Combined:
                         del self._token_at[min(self._token_at)]
             else:
                 text = self._text_strategy.read((answer,), view)
-                if math.isfinite(text.progress):
-                    self._take_text(text)
-                else:
-                    self._text, self._unusable = None, text
+                self._listens = math.isfinite(text.progress)
+                if not self._listens:
+                    self._newest_ns = max(self._newest_ns, view.stamp_ns)
+                    return dataclasses.replace(text, stamp_ns=self._newest_ns)
+                self._take_text(text)
         self._newest_ns = max(self._newest_ns, view.stamp_ns)
         return self._both()
 
     def _take_text(self, text: Estimate) -> None:
-        self._text, self._unusable = text, None
+        self._text = text
         earlier = [stamp for stamp in self._token_at if stamp <= text.stamp_ns]
         base = max(earlier, default=None)
         self._base = NAN if base is None else self._token_at[base]
@@ -96,16 +101,13 @@ class Combined:
 
     def _both(self) -> Estimate:
         text, token = self._text, self._token
-        if text is None and self._unusable is not None:
-            # A token reading does not make up for a text that refuses or cannot be read.
-            return dataclasses.replace(self._unusable, stamp_ns=self._newest_ns)
-        if text is None:
-            # The two scales meet at the first text; a reading before it is worth nothing yet.
-            reasoning = token.reasoning if token is not None else ''
-            return Estimate(self._newest_ns, NAN, NAN, None, Evidence.UNKNOWN, reasoning)
+        if text is None:  # the text was reset while a reading was on its way
+            return Estimate(self._newest_ns, NAN, NAN, None, Evidence.NO_NUMBER, '')
         if token is None:
             return dataclasses.replace(text, stamp_ns=self._newest_ns, verdict=_veto(text.verdict))
-        moved = token.progress - self._base if math.isfinite(self._base) else 0.0
+        if not math.isfinite(self._base):
+            self._base = token.progress
+        moved = token.progress - self._base
         progress = min(max(text.progress + moved, 0.0), 1.0)
         own = text.spread if math.isfinite(text.spread) else 0.0
         known = [
