@@ -122,6 +122,9 @@ def test_every_list_style_met_in_the_wild_is_read(style, steps):
         ('The only remaining action is to press button 3.', ('press button 3',)),
         ('Required: 1. Open it. 2. Close it. The estimated progress is', ('Open it', 'Close it')),
         ('Done: 1. Open it. 2. Fill it.\nRemaining:\n1. Close it.', ('Close it',)),
+        ('**1. Open it.**\n**2. Close it.**', ('Open it', 'Close it')),
+        ('1. Open it.\n2. No further steps are required.', ('Open it',)),
+        ('The following steps are required: none.', ()),
         ('1. Move 2.5 cm to the left.', ('Move 2.5 cm to the left',)),
     ],
 )

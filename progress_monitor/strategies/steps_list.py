@@ -52,13 +52,15 @@ def remaining_steps(text: str, percent: float) -> tuple[str, ...] | None:
     decides for a text that holds both a list and the statement that nothing is left, as one does
     whose task is itself a list.
     """
+    text = text.replace('**', '')
     listing = _before_conclusion(text)
     items = _numbered(listing) or tuple(item.strip() for item in _BULLET.findall(listing))
     finished = _FINISHED.search(' '.join(text.split())) is not None
     if finished and (not items or percent >= _FINISHED_FROM):
         return ()
     if items:
-        return _without_conclusion(items)
+        # "2. No further steps are required." is no step.
+        return _without_conclusion(tuple(item for item in items if not _FINISHED.match(item)))
     return _prose(listing)
 
 
@@ -157,6 +159,8 @@ def _before_conclusion(text: str) -> str:
 
 def _without_conclusion(items: tuple[str, ...]) -> tuple[str, ...]:
     """``items`` without a sentence on the progress that follows the last on its line."""
+    if not items:
+        return items
     head, separator, tail = items[-1].rpartition('. ')
     if separator and _AFTER_ALL.search(tail):
         return (*items[:-1], f'{head}.')
