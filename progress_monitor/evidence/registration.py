@@ -27,7 +27,7 @@ _APART = 7
 _SAME = 0.8
 # Grey levels of standard deviation: below it a patch holds little but noise.
 _CONTRAST = 3.0
-_FLOW = {'winSize': (15, 15), 'maxLevel': 3}
+_FLOW = {'winSize': (15, 15), 'maxLevel': 3, 'criteria': (3, 15, 0.03)}
 # Pixels of the thumbnail by which a corner may miss the common motion.
 _MISS = 1.5
 _MOST_ZOOM = 2.5

@@ -34,6 +34,9 @@ _STANDS = 0.55
 _FAR = 0.35
 _GONE = 0.15
 _ABRUPT = 0.2
+# All of it gone from one check to the next: no arm and no wrist is that quick.
+_NOTHING = 0.05
+_AT_ONCE_NS = 300_000_000
 # The same from one check to the next, over all corners, moving things among them.
 _STEADY = 0.4
 _UNSTEADY = 0.15
@@ -96,7 +99,7 @@ class ViewWatch:
         self._last_ns = 0
         self._lost_ns: int | None = None
         self._unsteady_ns: int | None = None
-        self._told = self._swept = False
+        self._told = self._swept = self._cut = False
         self._changed_before = False
         self._fixed_s = 0.0
 
@@ -135,6 +138,7 @@ class ViewWatch:
         if self._lost_ns is None:
             self._lost_ns, self._told = stamp_ns, False
             self._swept = bool(same_places(last, now).mean() < _ABRUPT)
+            self._cut = stands < _NOTHING and passed_ns <= _AT_ONCE_NS
             return None
         return self._look_closer(stamp_ns, base, last, now, stands)
 
@@ -163,13 +167,15 @@ class ViewWatch:
                 self.mounting, self._fixed_s = Mounting.MOVING, 0.0
                 self._take(now, stamp_ns, None)
                 return None
-            if self._told or not fixed or unsteady_ns < _SWEEP_NS:
+            if self._told or not (self._cut or (fixed and unsteady_ns >= _SWEEP_NS)):
                 return None
         elif self.mounting is Mounting.UNKNOWN and lost_ns < _UNKNOWN_NS:
             return None
         change = self._explain(base, now, stands)
         if change is None:
             if lost_ns >= _UNDECIDED_NS:
+                if self.mounting is Mounting.UNKNOWN and stands < _GONE:
+                    self.mounting, self._fixed_s = Mounting.MOVING, 0.0
                 self._take(now, stamp_ns, None)
             return None
         self._told = True
