@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from progress_monitor.parameters import parameter
+from progress_monitor.strategy_config import (
+    ProcVLMConfig,
+    ProgressLMConfig,
+    RecurrentConfig,
+    TopRewardConfig,
+)
 
 POLICIES = ('growing', 'sliding', 'anchored')
 
@@ -248,7 +254,9 @@ class MonitorConfig:
     """All parameters of ``ProgressMonitor``."""
 
     strategy: str = parameter(
-        'procvlm', 'How the model is asked and its answer read.', choices=('procvlm',)
+        'procvlm',
+        'How the model is asked and its answer read.',
+        choices=('procvlm', 'topreward', 'progresslm', 'recurrent', 'combined'),
     )
     window: WindowConfig = field(default_factory=WindowConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
@@ -256,5 +264,9 @@ class MonitorConfig:
     stall: StallConfig = field(default_factory=StallConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     success: SuccessConfig = field(default_factory=SuccessConfig)
+    procvlm: ProcVLMConfig = field(default_factory=ProcVLMConfig)
+    topreward: TopRewardConfig = field(default_factory=TopRewardConfig)
+    progresslm: ProgressLMConfig = field(default_factory=ProgressLMConfig)
+    recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)

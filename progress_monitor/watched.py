@@ -78,7 +78,12 @@ class WatchedTask:
             self._stall = self._success = None
 
     def take(
-        self, estimate: Estimate, answer: Generated | Scored, view: View, rest_ns: int | None
+        self,
+        estimate: Estimate,
+        answer: Generated | Scored,
+        view: View,
+        session: str,
+        rest_ns: int | None,
     ) -> None:
         """Take one readable answer into memory and judgement.
 
@@ -86,7 +91,7 @@ class WatchedTask:
         """
         self.ticks += 1
         self.shown = view
-        self.trust.heard()
+        self.trust.heard(session)
         if isinstance(answer, Generated):
             self.finish = answer.finish.value
         self.trust.weigh(*self._worth(estimate, answer))
@@ -95,15 +100,16 @@ class WatchedTask:
             return
         steps = estimate.remaining_steps
         news = steps == () or rest_ns is None or not self.memory.steps()
-        if steps is not None and news:
+        # A score repeats the list of the last text, which has been counted already.
+        if steps is not None and news and isinstance(answer, Generated):
             self.memory.update(steps, estimate.stamp_ns)
         if estimate.thought:
             self.memory.thought = estimate.thought
         self.judge.add(estimate, self.memory.current, self.memory.undone, rest_ns)
 
-    def take_failure(self, failure: Failure | None, message: str) -> None:
-        """Take note that a question has no answer."""
-        self.trust.heard()
+    def take_failure(self, session: str, failure: Failure | None, message: str) -> None:
+        """Take note that a question of ``session`` has no answer."""
+        self.trust.heard(session)
         kind = _FAILURES[failure or Failure.LOST]
         said = f'The model refuses the question: {message}.' if failure is Failure.REFUSED else ''
         self.trust.weigh(kind, said)
