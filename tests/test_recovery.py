@@ -251,6 +251,19 @@ def test_nothing_is_done_by_one_that_stands_by() -> None:
     assert bench.tick() == [Kind.REPLAN]
 
 
+def test_what_another_leader_did_is_not_done_again() -> None:
+    bench = Bench(max_attempts=1)
+    other = Record(handled=['a'])
+    other.attempts('task').total = 1
+    other.attempts('task').rungs['0.1'] = 1
+    bench.recovery.leads = False
+    bench.stall('a')
+    bench.recovery.leads = True
+    bench.recovery.merge(other)
+    assert bench.tick() == []
+    assert bench.stall('b') == [Kind.ASK_PERSON]
+
+
 def test_a_blind_monitor_is_reported_and_not_acted_on() -> None:
     bench = Bench()
     bench.recovery.leads = False

@@ -224,6 +224,12 @@ class Recovery:
         if self.open is not None and self.open.event_id in record.handled:
             self.open = None
 
+    def merge(self, record: Record) -> None:
+        """Learn what another has done that led at the same time."""
+        self.record.merge(record)
+        if self.open is not None and self.open.event_id in self.record.handled:
+            self.open = None
+
     def watch_call(self) -> bool:
         """Look after the call under way; whether there is one."""
         call, running = self.record.call, self._running
