@@ -22,7 +22,8 @@ interfaces := $(wildcard msg/*.msg srv/*.srv action/*.action)
 modules := $(sort $(dir $(wildcard progress_monitor/*.py progress_monitor/*/*.py progress_monitor_lab/*/*.py)))
 run := scripts/with-env
 
-.PHONY: help setup build test lint demo check-demo check-model bench monitorbench recoverybench clean
+.PHONY: help setup build test lint demo check-demo check-model bench footagebench monitorbench \
+  noisebench recoverybench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +56,10 @@ check-model: $(build_stamp)  ## measure the small checkpoint on unseen seeds
 
 bench: $(build_stamp)  ## measure the streaming decoder against the reference
 	$(run) python -m progress_monitor_lab.bench speed --threads 2 --long 2000
+
+footagebench: $(build_stamp)  ## measure the evidence on real clips (FOOTAGE=folder with manifest.json)
+	@test -n "$(FOOTAGE)" || { echo 'FOOTAGE: name the folder of the clips, with its manifest.json' >&2; exit 2; }
+	$(run) python -m progress_monitor_lab.bench footage --footage "$(FOOTAGE)"
 
 monitorbench: $(build_stamp)  ## measure the judgement on simulated episodes
 	$(run) python -m progress_monitor_lab.bench judgement --over-dds 18

@@ -154,6 +154,19 @@ class SuccessConfig:
 
 
 @dataclass(frozen=True)
+class CameraConfig:
+    """What is known of the cameras beforehand."""
+
+    noise_free: str = parameter(
+        'auto',
+        'Whether the cameras have no sensor noise and repeat their picture when nothing moves, as '
+        'a simulator or a compressed video does: yes, no, or auto to learn it from the pictures; '
+        'until it is known, a picture that repeats itself counts as frozen.',
+        choices=('auto', 'yes', 'no'),
+    )
+
+
+@dataclass(frozen=True)
 class EvidenceConfig:
     """When the input or the model is not worth judging by."""
 
@@ -187,19 +200,6 @@ class EvidenceConfig:
         minimum=0.0,
         maximum=1.0,
     )
-    view_change: float = parameter(
-        0.3,
-        'Share of the picture that must change within half a second for a change of view; 1 for a '
-        'camera on the wrist.',
-        above=0.0,
-        maximum=1.0,
-    )
-    changed_levels: float = parameter(
-        18.0,
-        'Grey levels by which a place must change to count towards view_change.',
-        minimum=0.0,
-        maximum=255.0,
-    )
     confirm_frames: int = parameter(
         3,
         'Successive frames that must be bad, repeated or out of order before that counts.',
@@ -208,7 +208,7 @@ class EvidenceConfig:
     )
     settle: float = parameter(
         2.0,
-        'Time after a change of view in which nothing is judged, s.',
+        'Time after a fixed camera was moved or shows another view in which nothing is judged, s.',
         minimum=0.0,
         maximum=600.0,
     )
@@ -256,4 +256,5 @@ class MonitorConfig:
     stall: StallConfig = field(default_factory=StallConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     success: SuccessConfig = field(default_factory=SuccessConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)

@@ -27,6 +27,13 @@ class NodeConfig(MonitorConfig):
         'Camera topics, sensor_msgs/Image or CompressedImage, told apart by what is published. '
         'With several, a sample holds one frame of each, in this order.',
     )
+    max_image_pixels: int = parameter(
+        64_000_000,
+        'Largest picture that is read, width x height. A larger one is refused by its header, '
+        'before it is decoded.',
+        minimum=1024,
+        maximum=1_000_000_000,
+    )
     task: str = parameter(
         '', 'Task to watch from the start, in words. Empty: IDLE until ~/set_task or a goal.'
     )

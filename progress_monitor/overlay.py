@@ -188,7 +188,7 @@ class _Panel:
         if room <= 0:
             return
         width = self._right - self._left
-        for line in _wrap(self._pen, text, font, width, room):
+        for line in wrap(self._pen, text, font, width, room):
             self._pen.text((self._left, self._top), line, font=font, fill=colour)
             self._top += line_height
 
@@ -226,7 +226,7 @@ def _fitting(pen: ImageDraw.ImageDraw, text: str, font: _Font, width: int, endin
     return low
 
 
-def _wrap(pen: ImageDraw.ImageDraw, text: str, font: _Font, width: int, lines: int) -> list[str]:
+def wrap(pen: ImageDraw.ImageDraw, text: str, font: _Font, width: int, lines: int) -> list[str]:
     """The text on at most ``lines`` lines, broken at spaces where there are any."""
     rest = _clean(text, lines * LINE_CHARACTERS)
     cut = len(text) > lines * LINE_CHARACTERS

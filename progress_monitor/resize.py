@@ -1,57 +1,82 @@
-"""Pictures made smaller: for the monitor as they come, and for the model to its own multiple."""
+"""Pictures to smaller sizes: for the way through the monitor, and for the model."""
 
 from __future__ import annotations
 
 import functools
 import math
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+P = TypeVar('P', np.uint8, np.uint16)
 
 
-def shrink(image: Pixels, max_pixels: int) -> Pixels:
-    """Bring ``image``, (height, width, 3) uint8, to at most ``max_pixels``, its aspect kept.
+def shrink(image: NDArray[P], max_pixels: int) -> NDArray[P]:
+    """Return ``image`` with at most ``max_pixels`` pixels, the aspect kept.
 
-    One that is small enough is returned as it is; nothing is enlarged.
+    ``image`` is (height, width) or (height, width, channels), uint8 or uint16. Each new pixel
+    is the mean of the area that it covers. Nothing is enlarged: an image that is small enough is
+    returned as it is.
+
+    :raises ValueError: if ``max_pixels`` is below 1.
     """
     height, width = image.shape[:2]
-    if height * width <= max_pixels:
+    size = shrunk_size(height, width, max_pixels)
+    if size == (height, width):
         return image
+    resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, image.dtype)
+
+
+def shrunk_size(height: int, width: int, max_pixels: int) -> tuple[int, int]:
+    """Return the height and width that ``shrink`` gives to a picture of this size.
+
+    :raises ValueError: if ``max_pixels`` is below 1.
+    """
+    if max_pixels < 1:
+        raise ValueError(f'max_pixels: {max_pixels} is below 1')
+    if height * width <= max_pixels:
+        return height, width
     scale = math.sqrt(max_pixels / (height * width))
-    size = max(math.floor(width * scale), 1), max(math.floor(height * scale), 1)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    rows = min(max(1, math.floor(height * scale)), max_pixels)
+    columns = min(max(1, math.floor(width * scale)), max_pixels // rows)
+    return min(rows, max_pixels // columns), columns
 
 
-def fit(image: Pixels, max_pixels: int, multiple: int) -> Pixels:
+def fit(image: NDArray[np.uint8], max_pixels: int, multiple: int) -> NDArray[np.uint8]:
     """Bring ``image``, (height, width, 3) uint8, to a size that the model takes without padding.
 
     Both sides become multiples of ``multiple`` with at most ``max_pixels`` pixels together, the
     aspect kept as near as possible; nothing is enlarged beyond the next multiple. An image that
     already has such a size is returned as it is.
 
-    :raises ValueError: if ``max_pixels`` is below one cell of the model, or the image is empty.
+    :raises ValueError: if ``max_pixels`` is below one cell of ``multiple`` squared, or the image is
+        empty.
     """
     height, width = image.shape[:2]
-    size = _model_size(height, width, max_pixels, multiple)
-    if size == (height, width):
+    rows, columns = fitted_size(height, width, max_pixels, multiple)
+    if (rows, columns) == (height, width):
         return image
-    shrinks = size[0] * size[1] < 0.8 * height * width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=how), np.uint8)
+    # Bicubic, as the model was trained with, leaves pixels out where the picture becomes smaller.
+    smaller = rows * columns < 0.8 * height * width
+    method = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (columns, rows), interpolation=method), np.uint8)
 
 
 @functools.lru_cache(maxsize=64)
-def _model_size(height: int, width: int, max_pixels: int, multiple: int) -> tuple[int, int]:
+def fitted_size(height: int, width: int, max_pixels: int, multiple: int) -> tuple[int, int]:
+    """Return the height and width that ``fit`` gives to a picture of this size.
+
+    :raises ValueError: as ``fit``.
+    """
     if height < 1 or width < 1:
         raise ValueError(f'an image of {width} x {height} pixels cannot be shown to the model')
-    budget = max_pixels // (multiple * multiple)
+    cell = multiple * multiple
+    budget = max_pixels // cell
     if budget < 1:
-        raise ValueError(
-            f'max_pixels: {max_pixels} is below {multiple * multiple}, one cell of the model'
-        )
+        raise ValueError(f'max_pixels: {max_pixels} is below {cell}, one cell of the model')
     best, lowest = (1, 1), math.inf
     for rows in range(1, min(math.ceil(height / multiple), budget) + 1):
         for columns in range(1, min(math.ceil(width / multiple), budget // rows) + 1):

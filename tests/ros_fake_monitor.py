@@ -56,6 +56,8 @@ def main() -> None:
     engine = sys.argv[1]
 
     def make(config: NodeConfig) -> Backend:
+        if engine == 'broken':
+            raise OSError('no room for frames')
         return PictureBackend() if engine == 'picture' else WorkerBackend(config.model, engine)
 
     run(lambda: started(MonitorNode(make)), sys.argv, MonitorNode.close, MonitorNode.end)

@@ -16,7 +16,7 @@ LEVELS = (
     ('types', 'parameters'),
     ('config',),
     ('steps', 'resize', 'parameter_file'),
-    ('evidence', 'history', 'memory', 'trust', 'judgement', 'strategies'),
+    ('evidence', 'history', 'memory', 'pictures', 'trust', 'judgement', 'strategies'),
     ('vlm',),
     ('backends',),
     ('node_config',),

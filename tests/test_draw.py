@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
 
-from progress_monitor.overlay import HEIGHT, PANEL_WIDTH, Overlay, draw_overlay
+from progress_monitor.overlay import HEIGHT, PANEL_WIDTH, Overlay, draw_overlay, wrap
 from progress_monitor.types import NAN, PlanStep, State, StepStatus
 
 IMAGE = np.full((256, 256, 3), 90, np.uint8)
@@ -74,6 +76,51 @@ def test_a_step_of_several_lines_stands_on_one() -> None:
     flat = (PlanStep('Reach the handle', StepStatus.PENDING, 0, 0),)
     pictures = [draw_overlay(IMAGE, Overlay('open', State.STALLED, plan=p)) for p in (plan, flat)]
     assert (pictures[0] == pictures[1]).all()
+
+
+LONG = {
+    'one word': 'x' * 100_000,
+    'short words': 'ab ' * 33_000,
+    'combining': 'e' + '\u0301' * 100_000,
+    'right to left': 'שלום عالم ' * 10_000,
+    'override': '\u202e' * 100_000 + 'abc',
+    'nul': 'a\0' * 50_000,
+    'newlines': 'x\n' * 50_000,
+    'blanks': ' ' * 100_000 + 'x',
+    'emoji': '👩‍👩‍👧‍👦' * 15_000,
+    'surrogates': '\ud800' * 100_000,
+}
+
+
+@pytest.mark.parametrize('text', LONG.values(), ids=LONG)
+def test_drawing_takes_the_same_time_whatever_the_text(text: str) -> None:
+    """On the thread's own clock, so that a busy machine does not count; the best of three."""
+    plan = tuple(PlanStep(text, StepStatus.PENDING, 0, 0) for _ in range(16))
+    overlay = Overlay(text, State.STALLED, 0.5, 0.1, plan, text, text, text)
+    draw_overlay(IMAGE, OVERLAY)
+    taken = []
+    for _ in range(3):
+        begin = time.thread_time()
+        draw_overlay(IMAGE, overlay)
+        taken.append(time.thread_time() - begin)
+    assert min(taken) < 0.05
+
+
+@pytest.mark.parametrize('lines', [1, 2, 5])
+def test_a_text_is_broken_at_spaces_and_loses_nothing_but_its_end(lines: int) -> None:
+    pen = ImageDraw.Draw(Image.new('RGB', (8, 8)))
+    text = 'Pick the red block up and put it into the blue box on the left of the table.'
+    wrapped = wrap(pen, text, ImageFont.load_default(15), 200, lines)
+    assert len(wrapped) <= lines
+    assert all(pen.textlength(line, font=ImageFont.load_default(15)) <= 200 for line in wrapped)
+    joined = ' '.join(wrapped)
+    assert joined == text if len(wrapped) < lines else joined.endswith('…')
+    assert text.startswith(joined.removesuffix('…'))
+
+
+def test_a_panorama_is_no_wider_than_a_film_can_take() -> None:
+    drawn = draw_overlay(np.zeros((2, 4000, 3), np.uint8), OVERLAY)
+    assert drawn.shape == (HEIGHT, 4 * HEIGHT + PANEL_WIDTH, 3)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

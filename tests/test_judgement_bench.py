@@ -39,7 +39,8 @@ def recording(variant: str = 'nominal') -> Recording:
     progress = np.concatenate([work, np.full(rest, work[-1])])
     rng = np.random.default_rng(3)
     scene = rng.integers(30, 220, (16, 16, 3)).astype(np.uint8).repeat(2, 0).repeat(2, 1)
-    images = scene + rng.integers(0, 4, (len(progress), *scene.shape)).astype(np.uint8)
+    grain = 1 if variant == 'clean' else 4
+    images = scene + rng.integers(0, grain, (len(progress), *scene.shape)).astype(np.uint8)
     for image, done in zip(images, progress, strict=True):
         column = round(24 * done)
         image[10:18, column : column + 8] = 240

@@ -16,6 +16,8 @@ from progress_monitor_lab.sim.node import CellConfig
 from progress_monitor_lab.sim.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
+# A recovery policy is no parameter file.
+PARAMETER_FILES = [path for path in sorted(ROOT.glob('config/*.yaml')) if path.stem != 'recovery']
 CONFIGS = {'progress_monitor': NodeConfig, 'supervisor': SupervisorConfig, 'cell': CellConfig}
 
 
@@ -29,12 +31,7 @@ def flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
     return values
 
 
-@pytest.mark.parametrize(
-    'path',
-    # The recovery policy is no parameter file.
-    sorted(path for path in ROOT.glob('config/*.yaml') if path.stem != 'recovery'),
-    ids=lambda path: path.name,
-)
+@pytest.mark.parametrize('path', PARAMETER_FILES, ids=lambda path: path.name)
 def test_parameter_files_name_declared_parameters_with_usable_values(path: Path) -> None:
     nodes = yaml.safe_load(path.read_text(encoding='utf-8'))
     assert nodes

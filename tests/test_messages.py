@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -14,9 +15,13 @@ from progress_monitor.action import MonitorTask
 from progress_monitor.msg import MonitorStatus, RecoveryEvent, Stall, Step
 from progress_monitor.printable import printable
 from progress_monitor.recovery import Kind
+from progress_monitor.ros.diagnostics import diagnostics
+from progress_monitor.ros.latest import LatestWorker
 from progress_monitor.ros.messages import image_message, status_message, to_ns, to_time
 from progress_monitor.types import (
     NAN,
+    BackendState,
+    BackendStatus,
     Evidence,
     MonitorUpdate,
     RecoveryHint,
@@ -60,6 +65,7 @@ def test_error_codes_of_the_action_are_a_block_of_their_own() -> None:
     codes = {name: value for name, value in named.items() if not name.startswith('OUTCOME_')}
     assert codes.pop('NONE') == 0
     assert codes.pop('UNKNOWN') == 10000
+    codes = {name: code for name, code in codes.items() if not name.startswith('OUTCOME_')}
     assert len(set(codes.values())) == len(codes) > 5
     assert all(10000 < code < 11000 for code in codes.values())
 
@@ -87,6 +93,44 @@ def test_a_status_is_short_and_printable_whatever_it_says() -> None:
     message = status_message(update, None, NAN, NAN).message
     assert message.isprintable()
     assert len(message) < 600
+
+
+@pytest.mark.parametrize('state', BackendState)
+def test_diagnostics_know_every_state_of_the_model(state: BackendState) -> None:
+    backend = BackendStatus(state, message='\x1b[2J')
+    update = MonitorUpdate(0, State.LOADING, Evidence.UNKNOWN, '', None, backend=backend)
+    array = diagnostics('monitor', update, None, (), NAN, NAN)
+    assert [status.name for status in array.status] == [
+        f'monitor: {name}' for name in ('camera', 'inference', 'model', 'memory')
+    ]
+    assert all(status.message.isprintable() for status in array.status)
+
+
+def test_of_much_work_only_the_newest_is_done_and_errors_end_nothing() -> None:
+    started, go = threading.Event(), threading.Event()
+    done: list[int] = []
+    failed: list[Exception] = []
+
+    def work(item: int) -> None:
+        started.set()
+        assert go.wait(10)
+        done.append(item)
+        if item == 0:
+            raise ValueError('the first one')
+
+    worker = LatestWorker('test', work, failed.append)
+    worker.hand_over(0)
+    assert started.wait(10)
+    for item in range(1, 100):
+        worker.hand_over(item)
+    started.clear()
+    go.set()
+    assert started.wait(10)
+    worker.close()
+    assert done == [0, 99]
+    assert [str(error) for error in failed] == ['the first one']
+    worker.hand_over(100)
+    assert done == [0, 99]
 
 
 @pytest.mark.parametrize('stamp_ns', [1, 999_999_999, 1_700_000_000_123_456_789])

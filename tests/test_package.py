@@ -138,6 +138,44 @@ def test_installed_executables_refuse_a_bad_parameter_in_one_line(
     assert 'Traceback' not in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['--params-file', '/no/such.yaml'], '/no/such.yaml'),
+        (['--nonsense'], '--nonsense'),
+        (['-r', '__node:=two words'], '__node:=two words'),
+        (['-p', 'use_sim_time:=5'], 'use_sim_time'),
+    ],
+)
+@pytest.mark.parametrize('name', ['monitor_node', 'supervisor_node'])
+def test_ros_arguments_that_cannot_be_used_are_told_in_a_line(
+    name: str, arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / 'scripts' / name), '--ros-args', *arguments],
+        env={**os.environ, 'ROS_DOMAIN_ID': str(fresh_domain())},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 2
+    # ROS's own C code may have said something before.
+    *before, line = ran.stderr.splitlines()
+    assert said in line
+    assert len(before) <= 1 and 'Traceback' not in ran.stderr
+
+
+def test_colcon_test_runs_something() -> None:
+    text = (ROOT / 'CMakeLists.txt').read_text()
+    testing = text.partition('if(BUILD_TESTING)')[2]
+    named = set(re.findall(r'tests/test_\w+\.py', testing))
+    assert named
+    assert all((ROOT / name).is_file() for name in named)
+    assert 'ament_add_pytest_test(' in testing and 'add_test(' in testing
+
+
 def test_installed_monitor_starts_and_ends_on_interrupt(tmp_path: Path) -> None:
     log = tmp_path / 'log'
     command = installed('monitor_node', '--ros-args', '-p', 'stall.allowance:=-1.0')

@@ -76,6 +76,14 @@ def test_more_images_than_can_be_shown_at_once_are_refused(tmp_path: Path) -> No
         assert processes[0].child.poll() is None
 
 
+def test_what_a_transition_raises_is_said_in_the_status(tmp_path: Path) -> None:
+    with running(tmp_path, fresh_domain(), monitor_command('broken')) as (probe, _):
+        status = probe.wait_state(MonitorStatus.STATE_ERROR)
+        assert 'on_configure failed' in status.message
+        assert 'no room for frames' in status.message
+        assert probe.lifecycle() == UNCONFIGURED
+
+
 def test_a_task_at_start_that_is_too_long_refuses_configure(tmp_path: Path) -> None:
     command = monitor_command(task='Lift ' * 2000, model__path='\x1b[31mred')
     with running(tmp_path, fresh_domain(), command) as (probe, processes):
@@ -147,12 +155,17 @@ def test_services_say_that_the_node_is_not_configured(probe: Probe) -> None:
 
 def test_the_lifecycle_turns_any_number_of_times(probe: Probe) -> None:
     for _ in range(3):
-        assert probe.transition(Transition.TRANSITION_CONFIGURE)
-        assert probe.transition(Transition.TRANSITION_ACTIVATE)
-        assert probe.lifecycle() == ACTIVE
-        assert probe.transition(Transition.TRANSITION_DEACTIVATE)
-        assert probe.transition(Transition.TRANSITION_CLEANUP)
-        assert probe.lifecycle() == UNCONFIGURED
+        for number, reached in (
+            (Transition.TRANSITION_CONFIGURE, INACTIVE),
+            (Transition.TRANSITION_ACTIVATE, ACTIVE),
+            (Transition.TRANSITION_DEACTIVATE, INACTIVE),
+            (Transition.TRANSITION_CLEANUP, UNCONFIGURED),
+        ):
+            begin = time.monotonic()
+            assert probe.transition(number)
+            # A lifecycle manager of Nav2 gives up a transition after 5 s.
+            assert time.monotonic() - begin < 5.0
+            assert probe.lifecycle() == reached
 
 
 def test_parameters_while_configured(probe: Probe) -> None:

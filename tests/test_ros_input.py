@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import struct
+import time
+import zlib
 from array import array
 from collections.abc import Iterator
 from typing import Any
@@ -104,6 +107,63 @@ def test_a_damaged_message_is_refused_and_survived(probe: Probe) -> None:
     says(probe, MonitorStatus.EVIDENCE_UNREADABLE, '3 bytes of data')
     probe.next_message = None
     says(probe, MonitorStatus.EVIDENCE_GOOD)
+
+
+def png(width: int, height: int, rows: bytes) -> bytes:
+    """A picture of one bit a pixel."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        check = struct.pack('>I', zlib.crc32(name + data))
+        return struct.pack('>I', len(data)) + name + data + check
+
+    head = struct.pack('>IIBBBBB', width, height, 1, 0, 0, 0, 0)
+    parts = ((b'IHDR', head), (b'IDAT', zlib.compress(rows, 1)), (b'IEND', b''))
+    return b'\x89PNG\r\n\x1a\n' + b''.join(chunk(*part) for part in parts)
+
+
+def test_pictures_that_are_too_large_are_refused_by_name_and_hold_nothing_up(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    jpeg = cv2.imencode('.jpg', np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    at = jpeg.index(b'\xff\xc0') + 5
+    bad = [
+        ('65500x65500', jpeg[:at] + struct.pack('>HH', 65500, 65500) + jpeg[at + 4 :]),
+        ('40000x40000', png(40000, 40000, b'')),
+        ('12000x12000', png(12000, 12000, bytes(12000 * 1501))),
+    ]
+    within = png(7900, 7900, bytes(7900 * 989))
+    command = monitor_command(task='Lift the block.', image_topics=['/cell/image/compressed'])
+    with running(tmp_path_factory.mktemp('node'), fresh_domain(), command) as (probe, _):
+        publisher = probe.node.create_publisher(CompressedImage, '/cell/image/compressed', 1)
+
+        def publish(data: bytes) -> None:
+            message = CompressedImage(format='x' * 100_000, data=array('B', data))
+            message.header.stamp = probe.node.get_clock().now().to_msg()
+            publisher.publish(message)
+
+        for size, data in bad:
+
+            def refused(size: str = size, data: bytes = data) -> bool:
+                publish(data)
+                status = probe.status[-1] if probe.status else MonitorStatus()
+                unreadable = status.evidence == MonitorStatus.EVIDENCE_UNREADABLE
+                return unreadable and size in status.message and len(status.message) < 1000
+
+            probe.wait(refused, what=f'a refusal of {size}')
+        publish(within)
+        answered = []
+        for _ in range(20):
+            start = time.monotonic()
+            probe.get_parameter('max_image_pixels')
+            answered.append(time.monotonic() - start)
+        assert sorted(answered)[len(answered) // 2] < 0.25
+        assert probe.set_parameter('max_image_pixels', 1024).successful
+
+        def refused_now() -> bool:
+            publish(png(64, 64, bytes(64 * 9)))
+            return '64x64 pixels is above max_image_pixels (1024)' in probe.status[-1].message
+
+        probe.wait(refused_now, what='the changed bound')
 
 
 def test_frames_without_a_stamp_are_refused(probe: Probe) -> None:

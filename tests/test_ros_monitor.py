@@ -247,6 +247,15 @@ def test_a_changed_parameter_takes_the_stall_back_and_keeps_the_plan(probe: Prob
         request = AcknowledgeRecovery.Request(event_id=held.event_id)
         answer = probe.call(AcknowledgeRecovery, f'{MONITOR}/acknowledge_recovery', request)
         assert 'not the present stall' in answer.message
+        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
+        probe.wait(client.server_is_ready, what='the action')
+        goal = MonitorTask.Goal(task='Lift the block.', stop_on_stall=True)
+        sent = client.send_goal_async(goal)
+        probe.wait(sent.done, what='acceptance')
+        result = sent.result().get_result_async()
+        probe.progress.clear()
+        probe.wait(lambda: len(probe.progress) > 5, what='ticks of the goal')
+        assert not result.done()
     finally:
         probe.set_parameter('stall.allowance', QUICK['stall.allowance'])
     assert probe.stalls[-1].stalled is False

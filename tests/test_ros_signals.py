@@ -119,6 +119,8 @@ def interrupted_goal(folder: Path, engine: str) -> None:
         pids = launch.said('pids')
         workers = [worker for pid in pids for worker in children_of(pid)]
         assert len(workers) == (engine != 'picture')
+        # Out of the terminal's reach: the node ends it, and it never writes a traceback.
+        assert all(os.getsid(worker) == worker for worker in workers)
         launch.interrupt()
         probe.wait(result.done, timeout=10, what='the result of the goal')
         assert result.result().result.error_code == MonitorTask.Result.NOT_ACTIVE

@@ -1,16 +1,19 @@
 """What is loaded, and what is said of what cannot be."""
 
+import gc
 import json
 import shutil
+import weakref
 
 import numpy as np
 import pytest
 import torch
-from vlm_checkpoints import noise_frames, tiny_folder, tiny_vlm
+from vlm_checkpoints import noise_frames, request, tiny_folder, tiny_vlm
 
 from progress_monitor.backends.inline import InlineBackend
 from progress_monitor.parameters import ParameterError, build
-from progress_monitor.types import BackendState, Prompt
+from progress_monitor.types import BackendState, Finish
+from progress_monitor.vlm import quantization
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.errors import VLMError
@@ -35,12 +38,12 @@ def test_empty_path_is_named():
 def test_missing_folder_is_named_and_nothing_is_fetched(path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'models').mkdir()
-    import huggingface_hub
+    from progress_monitor.vlm import hub
 
     def refuse(*args, **kwargs):
         raise AssertionError('a local path must not be looked up on the hub')
 
-    monkeypatch.setattr(huggingface_hub, 'snapshot_download', refuse)
+    monkeypatch.setattr(hub, 'fetch', refuse)
     with pytest.raises(VLMError, match='there is no folder'):
         VLM.from_pretrained(path)
 
@@ -51,7 +54,7 @@ def test_unreachable_hub_name_says_what_to_do(monkeypatch):
     def fail(*args, **kwargs):
         raise OSError('no route to host')
 
-    monkeypatch.setattr(huggingface_hub, 'snapshot_download', fail)
+    monkeypatch.setattr(huggingface_hub.HfApi, 'model_info', fail)
     with pytest.raises(VLMError, match=r'could not be fetched.*no route.*local folder'):
         VLM.from_pretrained('somebody/some-model')
 
@@ -103,6 +106,8 @@ def test_unknown_device_is_named():
 def test_out_of_bounds_parameters_are_refused():
     with pytest.raises(ParameterError, match='quantization'):
         build(ModelConfig, {'quantization': 'int3'})
+    with pytest.raises(ParameterError, match=r'max_pixels.*above its maximum'):
+        build(ModelConfig, {'max_pixels': 10**15})
     with pytest.raises(ParameterError, match='deadline_s'):
         build(ModelConfig, {'deadline_s': 0.0})
 
@@ -128,13 +133,6 @@ def test_pixel_values_are_those_of_the_image_processor():
     ]
 
 
-def test_a_frame_that_is_no_multiple_of_the_patch_is_refused():
-    frame = noise_frames(1, (60, 64))[0]
-    decoder = StreamingDecoder(tiny_vlm(0), max_new_tokens=4)
-    with pytest.raises(ValueError, match='multiple of 32'):
-        decoder.answer(Prompt((frame,), 'x'))
-
-
 def test_features_of_a_frame_are_those_of_the_tower_among_others():
     vlm = tiny_vlm(0)
     images = [frame.image for frame in noise_frames(3)]
@@ -156,8 +154,8 @@ def test_quantised_text_layers_leave_the_tower_and_the_head_alone(quantization):
     assert layer.weight.dtype in (torch.uint8, torch.int8)
     assert vlm.model.lm_head.weight.dtype == torch.float32
     assert vlm.model.model.visual.blocks[0].mlp.linear_fc1.weight.dtype == torch.float32
-    prompt = Prompt(tuple(noise_frames(2)), 'Is it open?')
-    answer = StreamingDecoder(vlm, max_new_tokens=4).answer(prompt)
+    asked = request(noise_frames(2), 'Is it open?')
+    answer = StreamingDecoder(vlm, max_new_tokens=4).answer(asked)
     assert answer.token_ids
 
 
@@ -168,7 +166,42 @@ def test_a_kernel_that_computes_something_else_is_refused(monkeypatch):
         check_kernel('nf4', torch.device('cpu'), torch.float32)
 
 
-def test_auto_measures_both_and_takes_the_faster():
+class Counted:
+    """Loads of ``VLM``, each with the number of models that were alive when it began."""
+
+    def __init__(self, monkeypatch):
+        self.loads = []
+        self.alive = weakref.WeakSet()
+        load = VLM.from_pretrained
+
+        def counted(path, mode, *args, **kwargs):
+            gc.collect()
+            self.loads.append((mode, len(self.alive)))
+            vlm = load(path, mode, *args, **kwargs)
+            self.alive.add(vlm.model)
+            return vlm
+
+        monkeypatch.setattr(VLM, 'from_pretrained', counted)
+        monkeypatch.setattr(quantization, '_decode_ms', self.timed)
+        self.ms = {'none': 1.0, 'nf4': 2.0}
+
+    def timed(self, vlm, max_pixels):
+        return self.ms[vlm.quantization]
+
+
+@pytest.mark.parametrize(('fast', 'loads'), [('none', 2), ('nf4', 3)])
+def test_auto_takes_the_faster_and_never_holds_two_models(monkeypatch, fast, loads):
+    pytest.importorskip('bitsandbytes')
+    counted = Counted(monkeypatch)
+    counted.ms[fast] = 0.5
+    vlm, choice = choose(str(tiny_folder(0)), 'cpu', 'auto', 64 * 64)
+    assert vlm.quantization == choice.quantization == fast
+    assert [alive for _, alive in counted.loads] == [0] * loads
+    assert 'none' in choice.reason
+    assert 'ms a tick' in choice.reason
+
+
+def test_auto_times_real_answers():
     pytest.importorskip('bitsandbytes')
     vlm, choice = choose(str(tiny_folder(0)), 'cpu', 'auto', 64 * 64)
     figures = {
@@ -179,15 +212,32 @@ def test_auto_measures_both_and_takes_the_faster():
     assert vlm.quantization == choice.quantization == min(figures, key=figures.__getitem__)
 
 
-def test_auto_takes_the_small_one_where_the_other_does_not_fit(monkeypatch):
-    from progress_monitor.vlm import quantization
-
+def test_auto_times_nothing_where_only_one_fits(monkeypatch):
     pytest.importorskip('bitsandbytes')
-    stored = (tiny_folder(0) / 'model.safetensors').stat().st_size
-    monkeypatch.setattr(quantization, '_free_bytes', lambda device: stored * 1.0)
+    counted = Counted(monkeypatch)
+    needed = quantization.needed_bytes(tiny_folder(0), 'none', torch.float32)
+    monkeypatch.setattr(quantization, '_free_bytes', lambda device: needed)
     vlm, choice = choose(str(tiny_folder(0)), 'cpu', 'auto', 64 * 64)
     assert vlm.quantization == 'nf4'
+    assert counted.loads == [('nf4', 0)]
     assert 'none does not fit' in choice.reason
+
+
+def test_available_memory_counts_what_caches_would_give_back(monkeypatch):
+    import psutil
+
+    class Memory:
+        available = 8 << 30
+        free = 1 << 30
+
+    monkeypatch.setattr(psutil, 'virtual_memory', Memory)
+    assert quantization._free_bytes(torch.device('cpu')) == 8 << 30
+
+
+def test_needed_memory_is_that_of_the_loaded_weights():
+    vlm = tiny_vlm(0)
+    held = sum(item.numel() * item.element_size() for item in vlm.model.parameters())
+    assert quantization.needed_bytes(tiny_folder(0), 'none', torch.float32) == held
 
 
 def test_inline_backend_answers_in_submit():
@@ -203,11 +253,11 @@ def test_inline_backend_answers_in_submit():
     )
     assert backend.status().state is BackendState.READY
     assert backend.poll() is None
-    backend.submit(Prompt(tuple(noise_frames(1)), 'Is it open?'))
+    backend.submit(request(noise_frames(1), 'Is it open?'))
     completion = backend.poll()
-    assert completion.answer.finish in ('token_limit', 'end')
+    assert completion.answer.finish in (Finish.TOKEN_LIMIT, Finish.END)
     assert backend.poll() is None
-    backend.submit(Prompt(tuple(noise_frames(1, (60, 60))), 'Is it open?'))
-    assert 'multiple of 32' in backend.poll().error
+    backend.submit(request(noise_frames(1, (60, 60)), ''))
+    assert 'no text' in backend.poll().message
     backend.close()
     assert backend.status().state is BackendState.STOPPED

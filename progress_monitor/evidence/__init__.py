@@ -1,1 +1,1 @@
-"""What a picture is worth: freshness, light, cover, and how the camera stands."""
+"""What a picture is worth: freshness, light, cover, repetition, and how the camera stands."""

@@ -5,14 +5,37 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
+from rclpy.validate_topic_name import validate_topic_name
 
+from progress_monitor.parameters import ParameterError
 from progress_monitor.printable import printable
-from progress_monitor.ros.cameras import Camera, Problem
+from progress_monitor.ros.cameras import Camera, Intake, Problem
 from progress_monitor.types import Evidence, Frame
 
 _LOOK_PERIOD_S = 0.5
 _CLOCK = '/clock'
+
+
+def camera_names(node: Node, topics: Sequence[str]) -> tuple[str, ...]:
+    """The full names of ``topics``, by which cameras are known.
+
+    :raises ParameterError: if there is none, one is no topic's name, or one is named twice.
+    """
+    if not topics:
+        raise ParameterError('image_topics: empty; name at least one camera topic')
+    names = []
+    for topic in topics:
+        try:
+            validate_topic_name(topic)
+            names.append(node.resolve_topic_name(topic))
+        except InvalidTopicNameException as error:
+            reason = ' '.join(str(error).split())
+            raise ParameterError(f'image_topics: {topic!r}: {reason}') from error
+    if len(set(names)) < len(names):
+        raise ParameterError(f'image_topics: a topic is named twice: {", ".join(names)}')
+    return tuple(names)
 
 
 class CameraGroup:
@@ -20,33 +43,35 @@ class CameraGroup:
 
     ``problems`` is what was last found wrong with any of them.
 
-    :param max_pixels: most pixels of a frame as handed on.
-    :param frame_timeout_s: age from which a frame is too old.
+    :param intake: how their pictures are taken in.
     """
 
     def __init__(
         self,
         node: Node,
         topics: Sequence[str],
-        max_pixels: int,
-        frame_timeout_s: float,
+        intake: Intake,
         on_frame: Callable[[Frame], None],
     ) -> None:
         self.problems: tuple[Problem, ...] = ()
         self._node = node
-        self._timeout_ns = round(frame_timeout_s * 1e9)
+        self._timeout_ns = round(intake.frame_timeout_s * 1e9)
         self._on_frame = on_frame
         self._frames: dict[str, Frame] = {}
         self._look_due = 0.0
-        self._cameras = [
-            Camera(node, topic, max_pixels, frame_timeout_s, self._receive) for topic in topics
-        ]
+        self._cameras = [Camera(node, topic, intake, self._receive) for topic in topics]
 
     def __iter__(self) -> Iterator[Camera]:
         return iter(self._cameras)
 
     def __len__(self) -> int:
         return len(self._cameras)
+
+    def configure(self, intake: Intake) -> None:
+        """Take pictures in by changed parameters from now on."""
+        self._timeout_ns = round(intake.frame_timeout_s * 1e9)
+        for camera in self._cameras:
+            camera.configure(intake)
 
     def close(self) -> None:
         """Stop listening."""

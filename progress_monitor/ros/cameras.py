@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
@@ -18,11 +23,12 @@ from rclpy.qos import (
     qos_check_compatible,
 )
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
-from progress_monitor.resize import shrink
-from progress_monitor.ros.images import ImageError, to_rgb
+from progress_monitor.node_config import NodeConfig
+from progress_monitor.ros.images import ImageError, ImageReader
 from progress_monitor.types import Evidence, Frame
 
 # A queue would hand over old frames: only the newest is of use.
@@ -36,6 +42,10 @@ RAW = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 _TYPES: dict[str, type[Any]] = {RAW: Image, COMPRESSED: CompressedImage}
 _LEAST_SILENCE_S = 3.0
+# Frozen pictures, motion and changes of view are told apart well below so many pictures a second.
+_LONGEST_PERIOD_S = 0.1
+# A longer step in a publisher's numbers is another publisher.
+_MOST_REPLACED = 1000
 
 # Unique within the process, so that the worker's cache never meets one number for two frames.
 _uids = itertools.count(1)
@@ -49,20 +59,74 @@ class Problem:
     message: str
 
 
-class Camera:
-    """One image topic. Callbacks convert the frame, hand it on and return.
+@dataclass(frozen=True)
+class Intake:
+    """What is taken of a camera's stream.
 
-    ``received`` counts messages, ``heard_s`` is the monotonic time of the last one (of the
-    subscription where none came), ``problem`` is set while what comes cannot be used.
+    :ivar max_pixels: frames are shrunk to so many pixels.
+    :ivar max_image_pixels: larger pictures are refused.
+    :ivar period_s: shortest time from one picture that is read to the next, s.
+    :ivar silence_s: time without a message after which something is wrong, s.
+    :ivar frame_timeout_s: age from which a frame is too old, s.
+    """
+
+    max_pixels: int
+    max_image_pixels: int
+    period_s: float
+    silence_s: float
+    frame_timeout_s: float
+
+    @classmethod
+    def of(cls, config: NodeConfig) -> Intake:
+        """Read as often as the window and the check of freshness need, and no more."""
+        timeout = config.evidence.frame_timeout
+        return cls(
+            config.model.max_pixels,
+            config.max_image_pixels,
+            min(_LONGEST_PERIOD_S, config.window.sample_period / 4.0, timeout / 4.0),
+            max(_LEAST_SILENCE_S, timeout),
+            timeout,
+        )
+
+
+class _Gate(ReentrantCallbackGroup):
+    """Keeps the executor from taking messages, hence from copying them, until one is due.
+
+    Meanwhile the middleware replaces the waiting message by each newer one.
+    """
+
+    is_open = True
+
+    def can_execute(self, entity: Any) -> bool:
+        return self.is_open
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A message that was read: a frame, or a problem."""
+
+    stamp_ns: int
+    frame_id: str
+    frame: Frame | None
+    problem: Problem | None
+
+
+class Camera:
+    """One image topic, of which the newest message is read whenever one is due.
+
+    Reading goes on in a thread of its own, one message at a time: OpenCV works outside Python's
+    lock, so a large picture holds up nothing else. All callbacks, ``on_frame`` too, run in the
+    executor.
+
+    :ivar frame_id: coordinate frame that the newest frame names.
+    :ivar stamp_ns: stamp of the newest frame.
+    :ivar received: messages that were published, as far as the middleware numbers them.
+    :ivar heard_s: monotonic time of the last message, of the subscription where none came.
+    :ivar problem: set while what comes cannot be used.
     """
 
     def __init__(
-        self,
-        node: Node,
-        topic: str,
-        max_pixels: int,
-        frame_timeout_s: float,
-        on_frame: Callable[[Frame], None],
+        self, node: Node, topic: str, intake: Intake, on_frame: Callable[[Frame], None]
     ) -> None:
         self.topic = topic
         self.name = node.resolve_topic_name(topic)
@@ -72,20 +136,40 @@ class Camera:
         self.heard_s = time.monotonic()
         self.problem: Problem | None = None
         self._node = node
-        self._max_pixels = max_pixels
-        self._silence_s = max(_LEAST_SILENCE_S, frame_timeout_s)
         self._on_frame = on_frame
+        self._last_number: int | None = None
+        self._reading: Future[_Read] | None = None
+        self._reader_thread = ThreadPoolExecutor(1, 'picture')
+        self._closing = threading.Lock()
+        self._is_closed = False
+        self._gate = _Gate()
+        self._set(intake)
+        self._read_done = node.create_guard_condition(self._deliver)
+        self._timer = self._create_timer()
         self._type = COMPRESSED if topic.endswith('/compressed') else RAW
         self._type = self._published_type() or self._type
         self._subscription = self._subscribe()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening. A picture that is being read is finished and thrown away."""
         self._node.destroy_subscription(self._subscription)
+        self._node.destroy_timer(self._timer)
+        with self._closing:
+            self._is_closed = True
+            self._node.destroy_guard_condition(self._read_done)
+        self._reader_thread.shutdown(wait=False, cancel_futures=True)
+
+    def configure(self, intake: Intake) -> None:
+        """Go on with another intake; what was learned of the camera's bit depth is forgotten."""
+        if intake == self._intake:
+            return
+        self._set(intake)
+        self._node.destroy_timer(self._timer)
+        self._timer = self._create_timer()
 
     def look(self) -> Problem | None:
         """What is wrong with this camera now, as far as ROS knows; None: nothing."""
-        if time.monotonic() - self.heard_s < self._silence_s:
+        if time.monotonic() - self.heard_s < self._intake.silence_s:
             return self.problem
         publishers = self._node.get_publishers_info_by_topic(self.name)
         if not publishers:
@@ -101,9 +185,21 @@ class Camera:
         what = 'nothing arrives any more' if self.received else 'nothing arrives'
         return Problem(Evidence.NO_FRAMES, f'{self.name}: {count}, {what} ({described})')
 
+    def _set(self, intake: Intake) -> None:
+        self._intake = intake
+        self._reader = ImageReader(intake.max_pixels, intake.max_image_pixels)
+
+    def _create_timer(self) -> Timer:
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        return self._node.create_timer(self._intake.period_s, self._open, clock=steady)
+
     def _subscribe(self) -> Subscription[Any]:
         return self._node.create_subscription(
-            _TYPES[self._type], self.topic, self._receive, CAMERA_QOS
+            _TYPES[self._type],
+            self.topic,
+            self._receive,
+            CAMERA_QOS,
+            callback_group=self._gate,
         )
 
     def _published_type(self) -> str:
@@ -124,23 +220,52 @@ class Camera:
             parts.append(f'incompatible QoS: {reason.strip()}')
         return ', '.join(parts)
 
-    def _receive(self, message: Image | CompressedImage) -> None:
-        self.received += 1
+    def _receive(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
+        self._gate.is_open = False
+        self._count(info.get('publication_sequence_number'))
         self.heard_s = time.monotonic()
         stamp = message.header.stamp
-        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-        try:
-            if stamp_ns == 0:
-                self._refuse(Evidence.STAMP_JUMP, 'header.stamp is 0; the driver must set it')
-                return
-            image = shrink(to_rgb(message), self._max_pixels)
-        except ImageError as error:
-            self._refuse(Evidence.UNREADABLE, str(error))
+        if stamp.sec == 0 and stamp.nanosec == 0:
+            problem = 'header.stamp is 0; the driver must set it'
+            self.problem = Problem(Evidence.STAMP_JUMP, f'{self.name}: {problem}')
             return
-        self.problem = None
-        self.stamp_ns = stamp_ns
-        self.frame_id = message.header.frame_id
-        self._on_frame(Frame(next(_uids), self.name, stamp_ns, image))
+        self._reading = self._reader_thread.submit(self._read, self._reader, message)
+        self._reading.add_done_callback(self._wake)
 
-    def _refuse(self, evidence: Evidence, reason: str) -> None:
-        self.problem = Problem(evidence, f'{self.name}: {reason}')
+    def _read(self, reader: ImageReader, message: Image | CompressedImage) -> _Read:
+        """In the reader's thread."""
+        stamp = message.header.stamp
+        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+        frame, problem = None, None
+        try:
+            frame = Frame(next(_uids), self.name, stamp_ns, reader.read(message))
+        except ImageError as error:
+            problem = Problem(Evidence.UNREADABLE, f'{self.name}: {error}')
+        return _Read(stamp_ns, message.header.frame_id, frame, problem)
+
+    def _wake(self, done: Future[_Read]) -> None:
+        """In the reader's thread."""
+        with self._closing:
+            if not self._is_closed:
+                self._read_done.trigger()
+
+    def _deliver(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is None or reading.cancelled():
+            return
+        read = reading.result()
+        self.problem = read.problem
+        if read.frame is not None:
+            self.stamp_ns, self.frame_id = read.stamp_ns, read.frame_id
+            self._on_frame(read.frame)
+
+    def _open(self) -> None:
+        self._gate.is_open = self._reading is None
+
+    def _count(self, number: int | None) -> None:
+        """Count the messages that were replaced by this one before it was taken, too."""
+        last, self._last_number = self._last_number, number
+        if last is not None and number is not None and 0 < number - last < _MOST_REPLACED:
+            self.received += number - last
+        else:
+            self.received += 1

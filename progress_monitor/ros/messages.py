@@ -105,7 +105,7 @@ def stall_message(report: StallReport, frame_id: str) -> Stall:
         confidence=report.confidence,
         step=report.step,
         hint=int(report.hint),
-        explanation=report.explanation,
+        explanation=printable(report.explanation),
     )
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.validate_topic_name import validate_topic_name
 from std_srvs.srv import Trigger
 
 from progress_monitor.action import MonitorTask
@@ -28,7 +26,8 @@ from progress_monitor.parameters import ParameterError, build
 from progress_monitor.printable import printable
 from progress_monitor.ros import ros_parameters
 from progress_monitor.ros.acknowledgements import Acknowledgements
-from progress_monitor.ros.camera_group import CameraGroup
+from progress_monitor.ros.camera_group import CameraGroup, camera_names
+from progress_monitor.ros.cameras import Intake
 from progress_monitor.ros.goals import GoalServer, new_task_id
 from progress_monitor.ros.log_handler import RosLogHandler
 from progress_monitor.ros.outputs import Outputs
@@ -64,14 +63,14 @@ class _Session:
 
 
 def _reports(transition: _Transition) -> _Transition:
-    """Log what a transition raises: rclpy swallows it."""
+    """Log what a transition raises, and keep it for the status: rclpy swallows it."""
 
     @functools.wraps(transition)
     def wrapped(node: MonitorNode, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             return transition(node, state)
         except Exception as error:
-            node.get_logger().error(printable(f'{transition.__name__} failed: {error!r}'))
+            node.refuse(f'{transition.__name__} failed: {error!r}')
             raise
 
     return wrapped
@@ -126,18 +125,22 @@ class MonitorNode(LifecycleNode):
         self._log_handler.detach()
         self.destroy_node()
 
+    def refuse(self, why: str) -> None:
+        """Log why a transition did not come about; the status says so until one does."""
+        self._refused = printable(why)
+        self.get_logger().error(self._refused)
+
     @_reports
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check the parameters and start loading the model."""
         try:
             config = ros_parameters.read(self, NodeConfig)
-            cameras = self._check_topics(config.image_topics)
+            cameras = camera_names(self, config.image_topics)
             validate(config, cameras)
             task = self._first_task(config)
             backend = self._make_backend(config)
         except ParameterError as error:
-            self._refused = printable(f'not configured: {error}')
-            self.get_logger().error(self._refused)
+            self.refuse(f'not configured: {error}')
             return TransitionCallbackReturn.FAILURE
         self._refused = ''
         monitor = ProgressMonitor(config, backend, cameras=cameras)
@@ -153,11 +156,7 @@ class MonitorNode(LifecycleNode):
         config = session.config
         session.monitor.set_task(self._task, self._now_ns())
         self._cameras = CameraGroup(
-            self,
-            config.image_topics,
-            config.model.max_pixels,
-            config.evidence.frame_timeout,
-            session.monitor.observe,
+            self, config.image_topics, Intake.of(config), session.monitor.observe
         )
         return super().on_activate(state)
 
@@ -201,21 +200,6 @@ class MonitorNode(LifecycleNode):
             self._session.monitor.set_task(None, self._now_ns())
             self._publish(self._idle_update(self._now_ns()))
 
-    def _check_topics(self, topics: Sequence[str]) -> tuple[str, ...]:
-        if not topics:
-            raise ParameterError('image_topics: empty; name at least one camera topic')
-        names = []
-        for topic in topics:
-            try:
-                validate_topic_name(topic)
-                names.append(self.resolve_topic_name(topic))
-            except InvalidTopicNameException as error:
-                reason = ' '.join(str(error).split())
-                raise ParameterError(f'image_topics: {topic!r}: {reason}') from error
-        if len(set(names)) < len(names):
-            raise ParameterError(f'image_topics: a topic is named twice: {", ".join(names)}')
-        return tuple(names)
-
     @staticmethod
     def _first_task(config: NodeConfig) -> Task | None:
         text = config.task.strip()
@@ -243,7 +227,7 @@ class MonitorNode(LifecycleNode):
         """
         if self._session is not None:
             config = build(NodeConfig, values)
-            validate(config, self._check_topics(config.image_topics))
+            validate(config, camera_names(self, config.image_topics))
 
     def _apply_parameters(self, values: dict[str, Any]) -> None:
         session = self._session
@@ -252,6 +236,8 @@ class MonitorNode(LifecycleNode):
         config = build(NodeConfig, values)
         session.monitor.apply(config, self._now_ns())
         self._session = dataclasses.replace(session, config=config)
+        if self._cameras is not None:
+            self._cameras.configure(Intake.of(config))
 
     def _not_active(self) -> str:
         if self._cameras is not None:

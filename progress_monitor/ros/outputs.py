@@ -182,7 +182,7 @@ class Outputs:
             note = update.message
         footer = f'tick {update.ticks}'
         if self._stats is not None:
-            footer += f'   {self._stats.total_ms:.0f} ms'
+            footer += f', {self._stats.total_ms:.0f} ms'
         return Overlay(
             task=update.task.text if update.task else '',
             state=update.state,

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import rclpy
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
+
+from progress_monitor.printable import printable
 
 N = TypeVar('N', bound=Node)
 
@@ -39,14 +44,18 @@ def run(
     Python's KeyboardInterrupt lets the main thread destroy the very things that this thread still
     triggers. That race is the likely cause of rare segmentation faults at the end of a process.
 
+    :raises SystemExit: with 2, after a sentence, if the ROS arguments cannot be used.
     :param end: is called after the signal, before the executor stops: what it sends, such as the
         result of a goal, still leaves.
     """
     signals = _Signals()
-    rclpy.init(
-        args=None if arguments is None else list(arguments),
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
+    try:
+        rclpy.init(
+            args=None if arguments is None else list(arguments),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except RuntimeError as error:
+        _refuse(error)
     executor = SingleThreadedExecutor()
     node: N | None = None
     try:
@@ -59,12 +68,21 @@ def run(
                 _spin_for(executor, _LAST_WORDS_S)
     except ExternalShutdownException:
         pass
+    except InvalidParameterTypeException as error:
+        _refuse(error)
     finally:
         executor.shutdown()
         if node is not None:
             close(node)
         rclpy.try_shutdown()
         signals.close()
+
+
+def _refuse(error: Exception) -> NoReturn:
+    """Say in one line what ROS says in several, without the places in its own source."""
+    said = re.sub(r', at /\S+:\d+', '', ' '.join(str(error).split()))
+    print(f'ROS arguments: {printable(said)}', file=sys.stderr)
+    raise SystemExit(2)
 
 
 class _Signals:

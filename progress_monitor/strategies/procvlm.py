@@ -2,21 +2,35 @@
 
 The wording before the tag differs from model to model, so the list and the tag are read and the
 sentences are not. Unlike the reference tool, which repeats the last value when it finds no tag,
-no tag here means unknown.
+no tag here means unknown. The one sentence that stands for a value is "This task is finished
+because ...", which the model itself writes in place of a tag: it is read as 100 %. The tag holds
+percent, with or without the sign, as the reference tool takes it.
 """
 
 from __future__ import annotations
 
-import math
 import re
 
 from progress_monitor.config import MonitorConfig
+from progress_monitor.strategies.checkpoints import unsuited
+from progress_monitor.strategies.prompt_file import PromptFile
+from progress_monitor.strategies.reading import (
+    Said,
+    distribution,
+    find_tags,
+    first_readable,
+    split_thought,
+    unescape,
+)
 from progress_monitor.strategies.selection import WindowSelection
+from progress_monitor.strategies.steps_list import remaining_steps, says_finished
 from progress_monitor.strategies.strategy import History, Question
+from progress_monitor.strategy_config import ProcVLMConfig
 from progress_monitor.types import (
     NAN,
     Estimate,
     Evidence,
+    Finish,
     Generate,
     Generated,
     Recollection,
@@ -25,25 +39,9 @@ from progress_monitor.types import (
     View,
 )
 
-TEMPLATE = (
-    'Given the recent observation and the task "{task}", first infer the remaining atomic actions '
-    'required to complete the task. Then estimate the current completion percentage and output it '
-    'as a float wrapped by <progress> tags.'
-)
-
-_TAG = re.compile(
-    r'<progress>\s*(?:([+-]?(?:\d+\.?\d*|\.\d+))\s*%?|(n\s*/?\s*a))\s*</progress>', re.IGNORECASE
-)
-_LINE_ITEM = re.compile(r'^[ \t]*(?:\(?\d{1,2}[.)]|[-*•])[ \t]+(\S.*?)[ \t]*$', re.MULTILINE)
-_INLINE_ITEM = re.compile(r'(?<!\S)\(?\d{1,2}[.)]\s+(\S.*?)(?=\s+\(?\d{1,2}[.)]\s|\s*$)', re.DOTALL)
-_CONCLUSION = re.compile(r'\b(?:therefore|thus|hence|so),', re.IGNORECASE)
-_NOTHING_LEFT = re.compile(
-    r'\b(?:no|zero)\s+(?:further|more|remaining|additional|other)\s+'
-    r'(?:\w+\s+)?(?:steps?|actions?)\b',
-    re.IGNORECASE,
-)
 _COMPLETE = 99.95
 _HARDLY_BEGUN = 50.0
+_ECHO = re.compile(r'<progress>[ ]tags\b\.?', re.IGNORECASE)
 
 
 class ProcVLM:
@@ -51,11 +49,18 @@ class ProcVLM:
 
     name = 'procvlm'
     sessions = ('procvlm',)
+    checkpoints = ('procvlm', 'small_cell')
 
-    def __init__(self, config: MonitorConfig) -> None:
+    def __init__(self, config: MonitorConfig, own: ProcVLMConfig | None = None) -> None:
+        own = own or ProcVLMConfig()
+        self.prompt = PromptFile.load(own.prompt, ('frames', 'task'), ('done',))
+        self.sample_period_s = config.window.sample_period
         self._selection = WindowSelection(config.window)
         self._done_from = 100.0 * config.success.progress
-        self.sample_period_s = config.window.sample_period
+
+    def unsuited(self, model_name: str) -> str:
+        """A warning if the checkpoint was not made for this; else empty."""
+        return unsuited(self.name, model_name, self.checkpoints)
 
     def reset(self) -> None:
         """Let the next window start anew."""
@@ -63,68 +68,59 @@ class ProcVLM:
 
     def select(self, history: History, now_ns: int) -> View | None:
         """The window, by the policy that ``window.policy`` names."""
+        if not history.samples:
+            return None
         frames = self._selection.select(history.samples)
         return View(frames, max(frame.stamp_ns for frame in frames))
 
     def ask(self, view: View, memory: Recollection) -> tuple[Question, ...]:
         """Ask about the task; the sentence on what is done is appended unless it is empty."""
-        text = TEMPLATE.replace('{task}', memory.task)
-        text = f'{text} {memory.done}' if memory.done else text
+        done = f' {memory.done}' if memory.done else ''
+        parts = self.prompt.parts({'frames': view.frames, 'task': memory.task, 'done': done})
         want = Generate(stop=('</progress>', '</Progress>'), number_tag='progress')
-        return (Question('procvlm', (*view.frames, text), want),)
+        return (Question(self.name, parts, want),)
 
     def read(self, answers: tuple[Generated | Scored, ...], view: View) -> Estimate:
         """Read the list and the tag.
 
         Progress and spread are NaN unless the evidence is GOOD or CONTRADICTION; the number of the
-        first tag is clamped to 0..100 percent.
+        first readable tag is clamped to 0..100 percent.
         """
         (answer,) = answers
         assert isinstance(answer, Generated)
         stamp_ns = view.stamp_ns
-        tag = _TAG.search(answer.text)
-        reasoning = (answer.text[: tag.start()] if tag else answer.text).strip()
-        steps = _remaining(reasoning)
+        _, text = split_thought(unescape(answer.text))
+        text, echoed = _without_echo(text)
+        tag = first_readable(find_tags(text, 'progress'))
+        reasoning = (text[: tag.start] if tag else text).strip()
+        if tag is None and says_finished(text) and answer.finish in (Finish.STOP, Finish.END):
+            return Estimate(stamp_ns, 1.0, NAN, (), Evidence.GOOD, reasoning, verdict=Verdict.DONE)
         if tag is None:
+            steps = None if echoed else remaining_steps(reasoning, NAN)
             return Estimate(stamp_ns, NAN, NAN, steps, Evidence.NO_NUMBER, reasoning)
-        if tag.group(2):
+        if tag.said is Said.REFUSAL:
             return Estimate(stamp_ns, NAN, NAN, None, Evidence.REFUSED, reasoning)
-        percent = min(max(float(tag.group(1)), 0.0), 100.0)
+        percent = min(max(tag.value, 0.0), 100.0)
+        steps = remaining_steps(reasoning, percent)
         if steps is None and percent >= _COMPLETE:
             steps = ()
-        spread, done = self._distribution(answer.number)
         contradicts = (bool(steps) and percent >= _COMPLETE) or (
             steps == () and percent < _HARDLY_BEGUN
         )
-        evidence = Evidence.CONTRADICTION if contradicts else Evidence.GOOD
-        verdict = Verdict.DONE if steps == () else Verdict.NOT_DONE
+        spread, done = distribution(answer.number, 1.0, self._done_from)
         return Estimate(
             stamp_ns,
             percent / 100.0,
-            spread,
+            spread / 100.0,
             steps,
-            evidence,
+            Evidence.CONTRADICTION if contradicts else Evidence.GOOD,
             reasoning,
             success_probability=done,
-            verdict=verdict,
+            verdict=Verdict.DONE if steps == () else Verdict.NOT_DONE,
         )
 
-    def _distribution(self, number: tuple[tuple[float, float], ...]) -> tuple[float, float]:
-        """Standard deviation, 0..1, and the probability that the number stands for success."""
-        if not number:
-            return NAN, NAN
-        mean = sum(value * share for value, share in number)
-        variance = sum(share * (value - mean) ** 2 for value, share in number)
-        done = sum(share for value, share in number if value >= self._done_from)
-        return math.sqrt(variance) / 100.0, done
 
-
-def _remaining(text: str) -> tuple[str, ...] | None:
-    """Steps of the list; empty if the text says that none is left; None if it says neither."""
-    listing = _CONCLUSION.split(text)[0]
-    items = _LINE_ITEM.findall(listing)
-    if len(items) < 2:
-        items = _INLINE_ITEM.findall(listing) or items
-    if items:
-        return tuple(items)
-    return () if _NOTHING_LEFT.search(text) else None
+def _without_echo(text: str) -> tuple[str, bool]:
+    """``text`` after the last echo of the prompt's end, and whether there was one."""
+    ends = [match.end() for match in _ECHO.finditer(text)]
+    return (text[ends[-1] :], True) if ends else (text, False)

@@ -19,10 +19,24 @@ class ModelConfig:
         'Folder of a Qwen3-VL checkpoint, or its name on the Hugging Face hub '
         '(ce-amtic/ProcVLM-2B). Nothing is downloaded unless a hub name is given.',
     )
+    revision: str = parameter(
+        '', 'Branch, tag or commit of a model on the hub; empty for its default branch.'
+    )
+    adapter: str = parameter(
+        '',
+        'Folder or hub name of a PEFT LoRA adapter, applied to the checkpoint of path whatever '
+        'base it names. Merged into unquantised weights. Empty: none.',
+    )
+    profile: str = parameter(
+        'auto',
+        'Defaults for a known checkpoint: the name of a profile, auto (by the name or the sizes of '
+        'the checkpoint) or none. A parameter that is given wins over the profile.',
+    )
     quantization: str = parameter(
         'auto',
         'nf4 and int8 quantise the text layers with bitsandbytes; auto measures NF4 against '
-        'unquantised weights at start and takes the faster that fits in memory.',
+        'unquantised weights at start, one after the other, and takes the faster that fits in '
+        'memory. A checkpoint that is stored quantised is loaded as it is.',
         choices=QUANTIZATIONS,
     )
     device: str = parameter('auto', 'Torch device (cpu, cuda, cuda:1); auto takes CUDA if present.')
@@ -32,7 +46,10 @@ class ModelConfig:
         choices=DTYPES,
     )
     max_pixels: int = parameter(
-        256 * 256, 'Most pixels of a frame as shown to the model.', minimum=32 * 32
+        256 * 256,
+        'Most pixels of a frame as shown to the model.',
+        minimum=32 * 32,
+        maximum=4096 * 4096,
     )
     max_new_tokens: int = parameter(256, 'Most tokens of one answer.', minimum=1, maximum=4096)
     deadline_s: float = parameter(
@@ -42,7 +59,14 @@ class ModelConfig:
         above=0.0,
     )
     load_deadline_s: float = parameter(
-        600.0, 'Wall time for loading the model, a download included.', above=0.0
+        600.0, 'Wall time for loading the model from the disk.', above=0.0
+    )
+    download_stall_s: float = parameter(
+        60.0,
+        'Time without a single byte after which a download from the hub fails, s. There is no '
+        'other limit on it, and the next attempt goes on from what has come.',
+        above=0.0,
+        maximum=3600.0,
     )
     threads: int = parameter(
         1,

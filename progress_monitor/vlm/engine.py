@@ -45,7 +45,7 @@ def load_engine(config: ModelConfig, min_images: int = 5, max_images: int = 17) 
 
     :raises VLMError: if it cannot be loaded or run, or is too slow for the deadline.
     """
-    check_architecture(checkpoint_folder(config.path))
+    check_architecture(checkpoint_folder(config.path, config.revision))
     # A wrong path is told before torch is imported, which takes seconds.
     from progress_monitor.vlm.model_engine import ModelEngine
 

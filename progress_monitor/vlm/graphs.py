@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from progress_monitor.vlm.architectures.base import TextModel
 from progress_monitor.vlm.cache import PrefixCache
 
 _WARM_UP_RUNS = 3
+_log = logging.getLogger(__name__)
 
 
 class FixedStep:
@@ -62,6 +64,10 @@ class StepGraphs:
         self._cache = cache
         self._steps = steps
         self._buffers = _addresses(cache)
+        keys = cache.layers[0].keys
+        assert keys is not None
+        self._capacity = keys.shape[2]
+        self._exceeded = False
 
     @classmethod
     def capture(
@@ -86,11 +92,17 @@ class StepGraphs:
         """Logits after each of ``ids``; None if the graphs do not fit this step."""
         start = self._cache.length
         count = min((rows for rows in self._steps if rows >= len(ids)), default=None)
-        keys = self._cache.layers[0].keys
-        assert keys is not None
-        if count is None or start + count > keys.shape[2]:
+        if count is None:
             return None
-        if self._buffers != _addresses(self._cache):
+        if start + count > self._capacity or self._buffers != _addresses(self._cache):
+            if not self._exceeded:
+                self._exceeded = True
+                _log.warning(
+                    'a prompt and answer of %d tokens exceed the %d that CUDA graphs were captured '
+                    'for: steps run eagerly; lower window.max_images or the length of the task',
+                    start + count,
+                    self._capacity,
+                )
             return None
         step, graph, logits = self._steps[count]
         step.place(ids, position)

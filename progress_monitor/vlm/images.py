@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from progress_monitor.vlm.checkpoint import IMAGE_FORMATS
 from progress_monitor.vlm.errors import VLMError
 
 
@@ -29,23 +30,34 @@ class ImageFormat:
 
     @classmethod
     def read(cls, path: Path) -> ImageFormat:
-        """Read ``preprocessor_config.json``.
+        """Read the configuration of a checkpoint's image processor.
 
+        :param path: the checkpoint's folder, or one of the two files in which it may stand:
+            ``preprocessor_config.json``, or ``processor_config.json`` as transformers 5 saves it.
         :raises VLMError: if it is missing, damaged or lacks a field.
         """
+        if path.is_dir():
+            path = next(
+                (path / name for name in IMAGE_FORMATS if (path / name).is_file()),
+                path / IMAGE_FORMATS[0],
+            )
         try:
             values = json.loads(path.read_text(encoding='utf-8'))
-            rescale = float(values.get('rescale_factor', 1 / 255))
-            mean = np.asarray(values['image_mean'], np.float64)
-            std = np.asarray(values['image_std'], np.float64)
+            values = values.get('image_processor', values)
+            rescale, mean, std = 1.0, np.zeros(3), np.ones(3)
+            if values.get('do_rescale', True) and values.get('rescale_factor', 1) is not None:
+                rescale = float(values.get('rescale_factor', 1 / 255))
+            if values.get('do_normalize', True):
+                mean = np.asarray(values['image_mean'], np.float64)
+                std = np.asarray(values['image_std'], np.float64)
             return cls(
                 patch_size=int(values['patch_size']),
                 merge_size=int(values['merge_size']),
                 temporal_patch_size=int(values['temporal_patch_size']),
-                scale=(rescale / std).astype(np.float32),
-                offset=(-mean / std).astype(np.float32),
+                scale=np.asarray(rescale / std, np.float32),
+                offset=np.asarray(-mean / std, np.float32),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise VLMError(
                 f'{path}: not a readable image processor configuration ({error}); '
                 'fetch the checkpoint again'

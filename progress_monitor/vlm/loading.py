@@ -3,26 +3,61 @@
 from __future__ import annotations
 
 import gc
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, BitsAndBytesConfig, Qwen3VLForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLForConditionalGeneration,
+)
 from transformers.utils import logging as transformers_logging
 
-from progress_monitor.vlm.checkpoint import check_architecture, checkpoint_folder
+from progress_monitor.vlm.adapter import Adapter
+from progress_monitor.vlm.checkpoint import (
+    check_architecture,
+    checkpoint_folder,
+    read_json,
+    stored_quantization,
+)
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.images import ImageFormat
 from progress_monitor.vlm.prompt import PromptBuilder
+from progress_monitor.vlm.weights import stored_tensors
 
 _LEFT_UNQUANTISED = ['lm_head', 'visual', 'model.visual']
+_MODEL_CLASSES: dict[str, Any] = {
+    'qwen3_vl': Qwen3VLForConditionalGeneration,
+    'qwen2_5_vl': Qwen2_5_VLForConditionalGeneration,
+}
+# Changes to the scores of the next token that plain greedy decoding does not make.
+_UNSUPPORTED = (
+    'no_repeat_ngram_size',
+    'encoder_repetition_penalty',
+    'bad_words_ids',
+    'sequence_bias',
+    'suppress_tokens',
+    'begin_suppress_tokens',
+    'forced_bos_token_id',
+    'forced_eos_token_id',
+    'exponential_decay_length_penalty',
+    'min_length',
+    'min_new_tokens',
+)
 
 
 @dataclass(frozen=True, eq=False)
 class VLM:
-    """A loaded checkpoint: the model in evaluation mode, its tokenizer and its image format."""
+    """A loaded checkpoint: the model in evaluation mode, its tokenizer and its image format.
+
+    ``quantization`` is what the weights are in memory: ``none``, ``nf4``, ``fp4`` or ``int8``.
+    ``repetition_penalty`` is the checkpoint's own; greedy decoding with another value than it
+    differs from ``generate``. ``notes`` are lines for the log.
+    """
 
     name: str
     model: Any
@@ -33,6 +68,9 @@ class VLM:
     device: torch.device
     dtype: torch.dtype
     end_tokens: frozenset[int]
+    architecture: str = 'qwen3_vl'
+    repetition_penalty: float = 1.0
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_pretrained(
@@ -41,27 +79,52 @@ class VLM:
         quantization: str = 'none',
         device: str = 'auto',
         dtype: str = 'auto',
+        *,
+        revision: str = '',
+        adapter: str = '',
     ) -> VLM:
-        """Load a checkpoint of the Qwen3-VL architecture.
+        """Load a checkpoint, and put a LoRA ``adapter`` on it if one is named.
 
         ``quantization`` is ``none``, ``nf4`` or ``int8``; the vision tower and the output head
-        stay unquantised. Weights are read from safetensors only and no code is taken from the
-        checkpoint.
+        stay unquantised. A checkpoint that is stored quantised by bitsandbytes is loaded as it
+        is, with ``auto`` or its own quantisation; FP8 weights are made whole. An adapter is
+        merged into unquantised weights and stays beside quantised ones. Weights are read from
+        safetensors only and no code is taken from the checkpoint.
 
         :raises VLMError: if the checkpoint is missing, damaged, of another architecture or too
-            large for the memory.
+            large for the memory, if ``quantization`` contradicts it or the adapter does not fit.
         """
         place = choose_device(device)
         precision = choose_dtype(dtype, place)
-        folder = checkpoint_folder(path_or_name)
-        check_architecture(folder)
-        images = ImageFormat.read(folder / 'preprocessor_config.json')
+        folder = checkpoint_folder(path_or_name, revision)
+        architecture = check_architecture(folder)
+        stored = stored_quantization(read_json(folder / 'config.json'), folder)
+        quantization = resolve_quantization(quantization, stored)
+        lora = None
+        if adapter:
+            lora = Adapter.read(checkpoint_folder(adapter, parameter='model.adapter'))
+            lora.check(stored_tensors(folder))
+        images = ImageFormat.read(folder)
         tokenizer = _tokenizer(folder)
-        model = _model(folder, quantization, place, precision)
+        model = _model(folder, architecture, quantization, stored, place, precision)
+        notes: tuple[str, ...] = ()
+        if stored != 'none':
+            whole = ', made whole' if quantization == 'none' else ''
+            notes += (f'the checkpoint is stored in {stored}{whole}',)
+        if lora is not None:
+            model = lora.apply(model, merge=quantization == 'none')
+            model = model.eval().requires_grad_(False)
+            notes += lora.notes(path_or_name)
         generation = model.generation_config
         ends = generation.eos_token_id if generation is not None else None
         if ends is None:
             ends = tokenizer.eos_token_id
+        unsupported = [name for name in _UNSUPPORTED if getattr(generation, name, None)]
+        if unsupported:
+            notes += (
+                f"the checkpoint's generation_config.json asks for {', '.join(unsupported)}, "
+                'which is not applied',
+            )
         return cls(
             name=path_or_name,
             model=model,
@@ -72,7 +135,30 @@ class VLM:
             device=place,
             dtype=precision,
             end_tokens=frozenset([ends] if isinstance(ends, int) else ends or []),
+            architecture=architecture,
+            repetition_penalty=float(getattr(generation, 'repetition_penalty', None) or 1.0),
+            notes=notes,
         )
+
+
+def resolve_quantization(wanted: str, stored: str) -> str:
+    """What the weights will be in memory, of those that are ``stored`` so.
+
+    :raises VLMError: if weights that are stored quantised are wanted in another quantisation.
+    """
+    if stored == 'none':
+        return 'none' if wanted == 'auto' else wanted
+    if stored == 'fp8':
+        if wanted in ('auto', 'none'):
+            return 'none'
+    elif wanted in ('auto', stored):
+        return stored
+    other = 'none' if stored == 'fp8' else stored
+    fitting = 'auto' if stored == 'fp4' else f'auto or {other}'
+    raise VLMError(
+        f'model.quantization: {wanted} contradicts the checkpoint, which is stored in {stored}; '
+        f'set it to {fitting}, or take the unquantised checkpoint'
+    )
 
 
 def choose_device(name: str) -> torch.device:
@@ -117,26 +203,43 @@ def _tokenizer(folder: Path) -> Any:
             folder, local_files_only=True, trust_remote_code=False
         )
         if tokenizer.chat_template is None and (folder / 'chat_template.json').exists():
-            text = (folder / 'chat_template.json').read_text(encoding='utf-8')
-            tokenizer.chat_template = json.loads(text)['chat_template']
+            tokenizer.chat_template = read_json(folder / 'chat_template.json')['chat_template']
     except Exception as error:
         raise VLMError(
             f'{folder}: the tokenizer files cannot be read ({_first_line(error)}); '
             'fetch the checkpoint again'
         ) from error
+    if tokenizer.chat_template is None:
+        raise VLMError(
+            f'{folder} holds no chat template (chat_template.jinja or chat_template.json); '
+            'copy it from the base model'
+        )
     return tokenizer
 
 
-def _model(folder: Path, quantization: str, device: torch.device, dtype: torch.dtype) -> Any:
+def _model(
+    folder: Path,
+    architecture: str,
+    quantization: str,
+    stored: str,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Any:
     transformers_logging.disable_progress_bar()
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
-        model, report = Qwen3VLForConditionalGeneration.from_pretrained(
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if stored == 'fp8':
+            config.quantization_config['dequantize'] = True
+        model, report = _MODEL_CLASSES[architecture].from_pretrained(
             folder,
+            config=config,
             dtype=dtype,
-            quantization_config=_quantization_config(quantization, dtype),
-            device_map={'': device} if quantization != 'none' else None,
+            quantization_config=(
+                _quantization_config(quantization, dtype) if stored == 'none' else None
+            ),
+            device_map={'': device} if quantization != 'none' or stored != 'none' else None,
             attn_implementation='sdpa',
             use_safetensors=True,
             local_files_only=True,
@@ -144,7 +247,7 @@ def _model(folder: Path, quantization: str, device: torch.device, dtype: torch.d
             output_loading_info=True,
         )
         if quantization == 'none':
-            model.to(device)
+            model.to(device=device, dtype=dtype)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise VLMError(
             f'{folder}: not enough memory on {device} ({_first_line(error)}); '

@@ -13,11 +13,9 @@ from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.engine import EngineInfo
 from progress_monitor.vlm.errors import VLMError
-from progress_monitor.vlm.loading import VLM
-from progress_monitor.vlm.quantization import check_kernel, choose, sample_request
+from progress_monitor.vlm.quantization import load
+from progress_monitor.vlm.warm_up import checked_architecture, measure
 
-_WARM_UP_FRAMES = (1, 5)
-_GRAPH_FRAMES = 17
 _GRAPH_TEXT_TOKENS = 512
 
 
@@ -25,29 +23,29 @@ class ModelEngine:
     """The checkpoint that a configuration names, behind a streaming decoder."""
 
     def __init__(self, config: ModelConfig, min_images: int, max_images: int) -> None:
-        """Load, check the quantised kernel, and answer sample prompts to warm up.
+        """Load, check the kernels, and answer sample requests to learn what a tick costs.
 
-        :raises VLMError: if the model cannot be loaded or run.
+        ``min_images`` new frames must fit in four fifths of ``config.deadline_s``, with fewer
+        pixels than ``config.max_pixels`` if need be; CUDA graphs hold ``max_images``.
+
+        :raises VLMError: if the model cannot be loaded or run, or is too slow for the deadline.
         """
         started = time.perf_counter()
         torch.set_num_threads(config.threads)
-        notes = []
-        if config.quantization == 'auto':
-            vlm, choice = choose(config.path, config.device, config.dtype, config.max_pixels)
-            notes.append(choice.reason)
-        else:
-            vlm = VLM.from_pretrained(config.path, config.quantization, config.device, config.dtype)
-            check_kernel(config.quantization, vlm.device, vlm.dtype)
-        self._vlm = vlm
-        self._decoder = StreamingDecoder(vlm, config.max_new_tokens, config.max_pixels)
+        self._vlm = vlm = load(config)
+        notes = list(vlm.notes)
         try:
-            for count in _WARM_UP_FRAMES:
-                self._decoder.answer(
-                    sample_request(vlm, config.max_pixels, count), config.deadline_s
-                )
-            if vlm.device.type == 'cuda':
-                frame_tokens = config.max_pixels // vlm.images.multiple**2 + 2
-                capacity = _GRAPH_FRAMES * frame_tokens + _GRAPH_TEXT_TOKENS + config.max_new_tokens
+            architecture, note = checked_architecture(vlm)
+            notes.append(note)
+            self._decoder = StreamingDecoder(
+                vlm, config.max_new_tokens, config.max_pixels, architecture=architecture
+            )
+            notes.append(self._decoder.note)
+            cost = measure(self._decoder, vlm, config, min_images)
+            notes += cost.notes
+            if vlm.device.type == 'cuda' and architecture.path == 'tuned':
+                frame_tokens = cost.max_pixels // vlm.images.multiple**2 + 2
+                capacity = max_images * frame_tokens + _GRAPH_TEXT_TOKENS + config.max_new_tokens
                 notes.append(self._decoder.use_graphs(capacity))
             self._decoder.forget()
         except torch.OutOfMemoryError as error:
@@ -60,7 +58,15 @@ class ModelEngine:
             model=config.path,
             quantization=vlm.quantization,
             device=str(vlm.device),
-            notes=tuple(notes),
+            notes=tuple(note for note in notes if note),
+        )
+        self._capabilities = Capabilities(
+            architecture=architecture.name,
+            frame_multiple=vlm.images.multiple,
+            max_pixels=cost.max_pixels,
+            max_tokens=self._decoder.max_tokens,
+            tick_ms=cost.tick_ms,
+            frame_ms=cost.frame_ms,
         )
 
     @property
@@ -69,13 +75,8 @@ class ModelEngine:
         return self._info
 
     def capabilities(self) -> Capabilities:
-        """What the model can do."""
-        return Capabilities(
-            architecture=self._vlm.model.config.model_type,
-            frame_multiple=self._vlm.images.multiple,
-            max_pixels=self._decoder.max_pixels,
-            max_tokens=self._decoder.max_tokens,
-        )
+        """What the model can do, and what a tick costs."""
+        return self._capabilities
 
     def answer(self, request: Request, time_limit_s: float) -> Generated | Scored:
         """Answer ``request``; see ``StreamingDecoder.answer``."""

@@ -20,6 +20,7 @@ class TextTower:
     """Embedding, decoder layers and output head of a Qwen3-VL or Qwen2.5-VL model."""
 
     def __init__(self, model: Any) -> None:
+        model = base_model(model)
         self._text = model.model.language_model
         self._head = model.lm_head
 
@@ -70,6 +71,11 @@ class TextTower:
                 assert image_rows is not None
                 hidden[0, image_rows] += deepstack[index]
         return _normalise(self._text.norm, hidden[0, -wanted:])
+
+
+def base_model(model: Any) -> Any:
+    """The model that a PEFT wrapper holds, its layers with the adapters; others as they are."""
+    return model.get_base_model() if hasattr(model, 'get_base_model') else model
 
 
 def _attend(

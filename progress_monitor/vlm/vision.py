@@ -1,4 +1,4 @@
-"""The vision tower, run once per frame.
+"""The vision tower of Qwen3-VL, run once per frame, and what others share with it.
 
 The modules are transformers' (``Qwen3VLVisionModel``); the loop over its blocks is our own, because
 their general forward spends a third of a small tower's time on what one image does not need.
@@ -6,6 +6,7 @@ their general forward spends a third of a small tower's time on what one image d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers.vision_utils import (
 
 from progress_monitor.vlm.cache import VisionFeatures
 from progress_monitor.vlm.loading import VLM
+from progress_monitor.vlm.text import base_model
 
 _REMEMBERED_SIZES = 8
 
@@ -40,7 +42,7 @@ class VisionEncoder:
     """
 
     def __init__(self, vlm: VLM) -> None:
-        self._tower = vlm.model.model.visual
+        self._tower = base_model(vlm.model).model.visual
         self._format = vlm.images
         self._device = vlm.device
         self._dtype = vlm.dtype
@@ -54,15 +56,11 @@ class VisionEncoder:
         pixels = torch.from_numpy(self._format.pixel_values([image]))
         geometry = self._geometry(self._format.grid(image))
         tower = self._tower
-        projection = tower.patch_embed.proj
-        # A convolution whose stride is its kernel is a matrix product, and much faster as one.
-        hidden = torch.nn.functional.linear(
-            pixels.to(self._device, self._dtype), projection.weight.flatten(1), projection.bias
-        )
+        hidden = embed_patches(tower.patch_embed.proj, pixels.to(self._device, self._dtype))
         hidden = hidden + geometry.embedding
         deepstack: list[torch.Tensor] = []
         for index, block in enumerate(tower.blocks):
-            hidden = hidden + _attend(block.attn, block.norm1(hidden), geometry.rotation)
+            hidden = hidden + attend(block.attn, block.norm1(hidden), geometry.rotation)
             hidden = hidden + block.mlp(block.norm2(hidden))
             if index in tower.deepstack_visual_indexes:
                 merger = tower.deepstack_merger_list[len(deepstack)]
@@ -94,19 +92,35 @@ class VisionEncoder:
         return found
 
 
-def _attend(
-    attention: Any, hidden: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]
+def attend(
+    attention: Any,
+    hidden: torch.Tensor,
+    rotation: tuple[torch.Tensor, torch.Tensor],
+    lengths: Sequence[int] = (),
 ) -> torch.Tensor:
-    """Attention of all patches of one image, (patches, hidden), to each other."""
+    """Attention of patches (patches, hidden) to each other.
+
+    With ``lengths`` patches look at their own segment only, of which these are the lengths in
+    order; without, at all of the image.
+    """
     count = hidden.shape[0]
     parts = attention.qkv(hidden).view(count, 3, attention.num_heads, -1)
     query, key, value = parts.unbind(1)
     query, key = apply_rotary_pos_emb_vision(query, key, *rotation)
-    mixed = torch.nn.functional.scaled_dot_product_attention(
-        query.transpose(0, 1)[None],
-        key.transpose(0, 1)[None],
-        value.transpose(0, 1)[None],
-        scale=attention.scaling,
-    )
-    output: torch.Tensor = attention.proj(mixed[0].transpose(0, 1).reshape(count, -1))
+    states = [part.transpose(0, 1)[None] for part in (query, key, value)]
+    segments = [part.split(list(lengths) or count, dim=2) for part in states]
+    mixed = [
+        torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=attention.scaling)
+        for q, k, v in zip(*segments, strict=True)
+    ]
+    joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=2)
+    output: torch.Tensor = attention.proj(joined[0].transpose(0, 1).reshape(count, -1))
     return output
+
+
+def embed_patches(projection: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """Embeddings of flattened patches by the convolution ``projection``.
+
+    A convolution whose stride is its kernel is a matrix product, and much faster as one.
+    """
+    return torch.nn.functional.linear(pixels, projection.weight.flatten(1), projection.bias)

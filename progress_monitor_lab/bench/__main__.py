@@ -1,4 +1,4 @@
-"""``python -m progress_monitor_lab.bench {speed,model,judgement,recovery} …``."""
+"""``python -m progress_monitor_lab.bench BENCH …``; without arguments it lists them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from importlib import import_module
 BENCHES = {
     'speed': 'the streaming decoder against whole windows through generate()',
     'model': 'a checkpoint against the truth of the simulated cell',
+    'footage': 'evidence on real clips: false doubts, and causes that are found',
     'recovery': 'tasks saved by the supervisor, against nothing and a time-out',
     'judgement': 'stall, regression and success calls against the truth',
+    'intake': 'how soon the node answers while a camera streams',
 }
 
 

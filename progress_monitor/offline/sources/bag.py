@@ -56,11 +56,12 @@ class BagSource:
     def pictures(self) -> Iterator[Picture]:
         """All pictures that can be decoded. The stamp is the header's, not the recorder's."""
         read, refused, reason = 0, 0, ''
+        decoder = _Decoder()
         try:
             for topic, message in self._messages():
                 stamp = message.header.stamp
                 stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-                image, why = _decode(message, stamp_ns)
+                image, why = decoder.decode(topic, message, stamp_ns)
                 if image is None:
                     refused, reason = refused + 1, f'{topic}: {why}'
                     continue
@@ -114,23 +115,42 @@ def _open_reader(path: Path) -> Any:
     return reader
 
 
-def _decode(message: Any, stamp_ns: int) -> tuple[NDArray[np.uint8] | None, str]:
-    """The picture, or why there is none."""
-    try:
-        from sensor_msgs.msg import CompressedImage, Image
+class _Decoder:
+    """Reads messages as a camera's are read on the robot, each topic by a reader of its own.
 
-        from progress_monitor.ros.images import ImageError, to_rgb
-    except ImportError as error:
-        raise OSError(
-            f'reading pictures of a bag needs ROS 2: {error}; source its setup'
-        ) from error
-    if stamp_ns == 0:
-        return None, 'header.stamp is 0'
-    data = array('B', message.data.tobytes())
-    if hasattr(message, 'format'):
-        told = CompressedImage(format=message.format, data=data)
-    else:
-        told = Image(
+    :raises OSError: if ROS's message packages are missing.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from sensor_msgs.msg import CompressedImage, Image
+
+            from progress_monitor.ros import images
+        except ImportError as error:
+            raise OSError(f'pictures of a bag need ROS 2: {error}; source its setup') from error
+        self._raw, self._compressed, self._images = Image, CompressedImage, images
+        self._readers: dict[str, Any] = {}
+
+    def decode(
+        self, topic: str, message: Any, stamp_ns: int
+    ) -> tuple[NDArray[np.uint8] | None, str]:
+        """The picture at its own size, or None and why there is none."""
+        if stamp_ns == 0:
+            return None, 'header.stamp is 0'
+        if topic not in self._readers:
+            most = self._images.DEFAULT_MAX_IMAGE_PIXELS
+            self._readers[topic] = self._images.ImageReader(most, most)
+        try:
+            return self._readers[topic].read(self._told(message)), ''
+        except self._images.ImageError as error:
+            return None, str(error)
+
+    def _told(self, message: Any) -> Any:
+        """The message in ROS's own class."""
+        data = array('B', message.data.tobytes())
+        if hasattr(message, 'format'):
+            return self._compressed(format=message.format, data=data)
+        return self._raw(
             height=message.height,
             width=message.width,
             encoding=message.encoding,
@@ -138,10 +158,6 @@ def _decode(message: Any, stamp_ns: int) -> tuple[NDArray[np.uint8] | None, str]
             step=message.step,
             data=data,
         )
-    try:
-        return to_rgb(told), ''
-    except ImageError as error:
-        return None, str(error)
 
 
 def _accepts(path: Path) -> bool:

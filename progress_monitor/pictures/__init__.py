@@ -1,0 +1,1 @@
+"""Pictures as cameras send them, to small RGB arrays: NumPy and OpenCV only."""

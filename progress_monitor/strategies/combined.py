@@ -1,0 +1,140 @@
+"""A text strategy at its own pace, and TOPReward's reading on every sample between.
+
+The text's progress leads. Between two texts it is moved by what the token reading has moved since
+the text's frames. Disagreement widens the spread and lowers the probability of success, and success
+needs both. Stamps of the estimates never go back: a text that comes in late is published at the
+newest stamp read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from progress_monitor.strategies.strategy import History, Question, Strategy
+from progress_monitor.strategies.topreward import TopReward
+from progress_monitor.types import (
+    NAN,
+    Estimate,
+    Evidence,
+    Generated,
+    Recollection,
+    Scored,
+    Verdict,
+    View,
+)
+
+_MOST_READINGS = 256
+
+
+class Combined:
+    """``ask`` gives both questions; ``read`` takes either answer, or both of one view."""
+
+    name = 'combined'
+
+    def __init__(self, text: Strategy, token: TopReward) -> None:
+        self._text_strategy = text
+        self._token_strategy = token
+        self.sessions = (*text.sessions, *token.sessions)
+        self.sample_period_s = min(text.sample_period_s, token.sample_period_s)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all readings."""
+        self._text_strategy.reset()
+        self._token_strategy.reset()
+        self._text: Estimate | None = None
+        self._listens = False
+        self._token: Estimate | None = None
+        self._token_views: dict[int, View] = {}
+        self._token_at: dict[int, float] = {}
+        self._base = NAN
+        self._newest_ns = 0
+
+    def select(self, history: History, now_ns: int) -> View | None:
+        """The text's view; the token's frames of the same moment are kept beside it."""
+        view = self._text_strategy.select(history, now_ns)
+        token = self._token_strategy.select(history, now_ns)
+        if view is None:
+            return None
+        self._token_views = {} if token is None else {view.stamp_ns: token}
+        return view
+
+    def ask(self, view: View, memory: Recollection) -> tuple[Question, ...]:
+        """The text's questions, and the token's where it has frames enough.
+
+        A token reading means something only beside a text, so none is asked for until the newest
+        text was readable.
+        """
+        token = self._token_views.get(view.stamp_ns) if self._listens else None
+        questions = self._text_strategy.ask(view, memory)
+        return questions if token is None else questions + self._token_strategy.ask(token, memory)
+
+    def read(self, answers: tuple[Generated | Scored, ...], view: View) -> Estimate:
+        """Both readings as they are known after ``answers``."""
+        for answer in answers:
+            if isinstance(answer, Scored):
+                token = self._token_strategy.read((answer,), view)
+                if math.isfinite(token.progress):
+                    self._token = token
+                    self._token_at[view.stamp_ns] = token.progress
+                    while len(self._token_at) > _MOST_READINGS:
+                        del self._token_at[min(self._token_at)]
+            else:
+                text = self._text_strategy.read((answer,), view)
+                self._listens = math.isfinite(text.progress)
+                if not self._listens:
+                    self._newest_ns = max(self._newest_ns, view.stamp_ns)
+                    return dataclasses.replace(text, stamp_ns=self._newest_ns)
+                self._take_text(text)
+        self._newest_ns = max(self._newest_ns, view.stamp_ns)
+        return self._both()
+
+    def _take_text(self, text: Estimate) -> None:
+        self._text = text
+        earlier = [stamp for stamp in self._token_at if stamp <= text.stamp_ns]
+        base = max(earlier, default=None)
+        self._base = NAN if base is None else self._token_at[base]
+        self._token_at = {
+            stamp: value for stamp, value in self._token_at.items() if stamp >= text.stamp_ns
+        }
+
+    def _both(self) -> Estimate:
+        text, token = self._text, self._token
+        if text is None:  # the text was reset while a reading was on its way
+            return Estimate(self._newest_ns, NAN, NAN, None, Evidence.NO_NUMBER, '')
+        if token is None:
+            return dataclasses.replace(text, stamp_ns=self._newest_ns, verdict=_veto(text.verdict))
+        if not math.isfinite(self._base):
+            self._base = token.progress
+        moved = token.progress - self._base
+        progress = min(max(text.progress + moved, 0.0), 1.0)
+        own = text.spread if math.isfinite(text.spread) else 0.0
+        known = [
+            value
+            for value in (text.success_probability, token.success_probability)
+            if math.isfinite(value)
+        ]
+        return dataclasses.replace(
+            text,
+            stamp_ns=self._newest_ns,
+            progress=progress,
+            spread=math.hypot(own, (text.progress - token.progress) / 2.0),
+            success_probability=min(known, default=NAN),
+            verdict=_agreed(text.verdict, token.verdict),
+            reasoning=f'{text.reasoning}\n{token.reasoning}',
+        )
+
+
+def _veto(verdict: Verdict) -> Verdict:
+    """A success that only the text has seen is not known."""
+    return Verdict.UNKNOWN if verdict is Verdict.DONE else verdict
+
+
+def _agreed(text: Verdict, token: Verdict) -> Verdict:
+    """DONE needs both; the token's is UNKNOWN without calibration, and then only its probability
+    (``success_probability``) stands against the text.
+    """
+    if Verdict.NOT_DONE in (text, token):
+        return Verdict.NOT_DONE
+    return text

@@ -1,0 +1,113 @@
+"""A demonstration of a task: key frames, or steps in words, each with its progress.
+
+A folder holds ``demonstration.yaml``::
+
+    kind: visual            # or text
+    goal: open the drawer
+    steps:
+      - {image: 000.png, progress: 0}     # per cent; kind text: {text: Reach the handle, ...}
+      - {image: 001.png, progress: 100}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from progress_monitor.parameters import ParameterError
+from progress_monitor.types import Frame, new_uid
+
+FILE = 'demonstration.yaml'
+_MOST_STEPS = 64
+_MOST_PIXELS = 33_554_432
+_LARGEST_FILE = 262_144
+_LONGEST_TEXT = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class DemonstrationStep:
+    """One state: ``image`` (kind visual) or ``text`` (kind text), and its progress, 0..1."""
+
+    progress: float
+    text: str = ''
+    image: Frame | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstration:
+    """A demonstrated task. ``kind`` is ``visual`` or ``text``; progress never falls."""
+
+    kind: str
+    goal: str
+    steps: tuple[DemonstrationStep, ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> Demonstration:
+        """Read and check the demonstration in ``folder``.
+
+        :raises ParameterError: if it cannot be read, or is not one.
+        """
+        path = folder / FILE
+        try:
+            if path.stat().st_size > _LARGEST_FILE:
+                raise ParameterError(f'{path}: more than {_LARGEST_FILE} bytes')
+            content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, 'strerror', None) or 'it is no UTF-8 text'
+            raise ParameterError(f'{path}: cannot be read: {reason}') from None
+        except yaml.YAMLError as error:
+            raise ParameterError(f'{path}: {" ".join(str(error).split())}') from None
+        if not isinstance(content, Mapping) or set(content) != {'kind', 'goal', 'steps'}:
+            raise ParameterError(f'{path}: must hold kind, goal and steps, and nothing else')
+        kind, goal, entries = content['kind'], content['goal'], content['steps']
+        if kind not in ('visual', 'text'):
+            raise ParameterError(f'{path}: kind must be visual or text')
+        if not isinstance(goal, str) or not 0 < len(goal.strip()) <= _LONGEST_TEXT:
+            raise ParameterError(f'{path}: goal must be a text of 1 to {_LONGEST_TEXT} characters')
+        if not isinstance(entries, list) or not 1 <= len(entries) <= _MOST_STEPS:
+            raise ParameterError(f'{path}: steps must be a list of 1 to {_MOST_STEPS}')
+        steps = tuple(_step(path, kind, i, entry) for i, entry in enumerate(entries, 1))
+        for i in range(1, len(steps)):
+            if steps[i].progress < steps[i - 1].progress:
+                raise ParameterError(f'{path}: steps: the progress of step {i + 1} falls')
+        return cls(kind, goal.strip(), steps)
+
+
+def _step(path: Path, kind: str, number: int, entry: Any) -> DemonstrationStep:
+    where = f'{path}: step {number}'
+    key = 'image' if kind == 'visual' else 'text'
+    if not isinstance(entry, Mapping) or set(entry) != {key, 'progress'}:
+        raise ParameterError(f'{where}: must hold {key} and progress, and nothing else')
+    percent, value = entry['progress'], entry[key]
+    number_given = isinstance(percent, (int, float)) and not isinstance(percent, bool)
+    if not number_given or not math.isfinite(percent) or not 0 <= percent <= 100:
+        raise ParameterError(f'{where}: progress must be a number from 0 to 100')
+    if not isinstance(value, str) or not 0 < len(value.strip()) <= _LONGEST_TEXT:
+        raise ParameterError(f'{where}: {key} must be a text of 1 to {_LONGEST_TEXT} characters')
+    if kind == 'text':
+        return DemonstrationStep(percent / 100.0, text=value.strip())
+    if Path(value).name != value:
+        raise ParameterError(f'{where}: image must be the name of a file in the same folder')
+    return DemonstrationStep(percent / 100.0, image=_image(where, path.parent / value))
+
+
+def _image(where: str, path: Path) -> Frame:
+    from PIL import Image  # only visual demonstrations need it
+
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                raise ParameterError(f'{where}: {path.name} has more than {_MOST_PIXELS} pixels')
+            pixels = np.asarray(picture.convert('RGB'), np.uint8).copy()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, ParameterError):
+            raise
+        raise ParameterError(f'{where}: {path.name} cannot be read as an image') from None
+    pixels.flags.writeable = False
+    return Frame(new_uid(), 'demonstration', 0, pixels)

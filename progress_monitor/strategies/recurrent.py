@@ -1,0 +1,133 @@
+"""Recurrent reasoning: the newest snippet and the chain of thought so far (arXiv 2603.17312).
+
+The structure is the published one (key steps, their status, the completed share, ``<think>`` and
+``<answer>``); the wording of the prompt is the monitor's own, as none is published, and the first
+round has images, where the method's has none. Each frame is shown in one snippet at most, so the
+cost of an answer does not grow with the task. The memory keeps and bounds the chain of thought.
+"""
+
+from __future__ import annotations
+
+import re
+
+from progress_monitor.config import MonitorConfig
+from progress_monitor.strategies.checkpoints import unsuited
+from progress_monitor.strategies.prompt_file import PromptFile
+from progress_monitor.strategies.reading import (
+    Said,
+    distribution,
+    find_tags,
+    first_readable,
+    split_thought,
+    unescape,
+)
+from progress_monitor.strategies.strategy import History, Question
+from progress_monitor.strategy_config import RecurrentConfig
+from progress_monitor.types import (
+    NAN,
+    Estimate,
+    Evidence,
+    Finish,
+    Generate,
+    Generated,
+    Recollection,
+    Scored,
+    Verdict,
+    View,
+)
+
+_FIRST = 'Nothing yet: this is the beginning.'
+_STEP = re.compile(r'(?:\d{1,3}[.)]|[-*•])?[ \t]{0,8}(\S.*)')
+_STATUS = re.compile(r'\[[ ]?(completed|done|pending|in progress)[ ]?\][.]?', re.IGNORECASE)
+_COMPLETED = ('completed', 'done')
+_HARDLY_BEGUN = 0.5
+
+
+class Recurrent:
+    """Snippets of the first camera; every answer brings the next chain of thought."""
+
+    name = 'recurrent'
+    sessions = ('recurrent',)
+    checkpoints = ('r2vlm', 'small_cell')
+
+    def __init__(self, config: MonitorConfig, own: RecurrentConfig | None = None) -> None:
+        own = own or RecurrentConfig()
+        self.prompt = PromptFile.load(own.prompt, ('frames', 'task', 'thought'))
+        self.sample_period_s = own.sample_period
+        self._frames = own.frames
+        self._done_from = config.success.progress
+        self.reset()
+
+    def unsuited(self, model_name: str) -> str:
+        """A warning if the checkpoint was not made for this; else empty."""
+        return unsuited(self.name, model_name, self.checkpoints)
+
+    def reset(self) -> None:
+        """Let the next snippet begin anywhere."""
+        self._shown_ns: int | None = None
+
+    def select(self, history: History, now_ns: int) -> View | None:
+        """The newest ``frames`` frames; None until so many came since the last snippet."""
+        newest = list(history.samples)[-self._frames :]
+        if len(newest) < self._frames:
+            return None
+        frames = tuple(sample[0] for sample in newest)
+        if self._shown_ns is not None and frames[0].stamp_ns <= self._shown_ns:
+            return None
+        self._shown_ns = frames[-1].stamp_ns
+        return View(frames, frames[-1].stamp_ns)
+
+    def ask(self, view: View, memory: Recollection) -> tuple[Question, ...]:
+        """Ask for the chain of thought as it is after the snippet."""
+        thought = memory.thought or _FIRST
+        parts = self.prompt.parts({'frames': view.frames, 'task': memory.task, 'thought': thought})
+        return (Question(self.name, parts, Generate(stop=('</answer>',), number_tag='answer')),)
+
+    def read(self, answers: tuple[Generated | Scored, ...], view: View) -> Estimate:
+        """Read chain of thought, key steps and answer.
+
+        ``thought`` is empty, so that the earlier one stays, where the answer was cut or holds no
+        number. The task is done when no key step is pending and the answer reaches
+        ``success.progress``.
+        """
+        (answer,) = answers
+        assert isinstance(answer, Generated)
+        stamp_ns = view.stamp_ns
+        thought, text = split_thought(unescape(answer.text))
+        tag = first_readable(find_tags(text, 'answer'))
+        cut = answer.finish not in (Finish.STOP, Finish.END)
+        if tag is None or cut:
+            return Estimate(stamp_ns, NAN, NAN, None, Evidence.NO_NUMBER, thought or text.strip())
+        if tag.said is Said.REFUSAL:
+            return Estimate(stamp_ns, NAN, NAN, None, Evidence.REFUSED, thought)
+        progress = min(max(tag.value / 100.0, 0.0), 1.0)
+        pending = _pending(thought)
+        finished = progress >= self._done_from
+        contradicts = (finished and bool(pending)) or (pending == () and progress < _HARDLY_BEGUN)
+        spread, done = distribution(answer.number, 0.01, self._done_from)
+        return Estimate(
+            stamp_ns,
+            progress,
+            spread,
+            pending,
+            Evidence.CONTRADICTION if contradicts else Evidence.GOOD,
+            thought,
+            success_probability=done,
+            verdict=Verdict.DONE if finished and not pending else Verdict.NOT_DONE,
+            thought=thought,
+        )
+
+
+def _pending(thought: str) -> tuple[str, ...] | None:
+    """Key steps that are not completed, in order; None where no line tells a status."""
+    found = False
+    pending = []
+    for line in thought.split('\n'):
+        status = next(reversed(list(_STATUS.finditer(line))), None)
+        if status is None:
+            continue
+        found = True
+        step = _STEP.match(line[: status.start()].strip())
+        if status[1].casefold() not in _COMPLETED and step is not None:
+            pending.append(step[1].strip(' :-'))
+    return tuple(pending) if found else None

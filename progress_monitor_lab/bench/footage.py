@@ -1,0 +1,261 @@
+"""Evidence on real footage: what is doubted without cause, and whether causes are found.
+
+The folder holds clips and a ``manifest.json``: a list of objects with ``file``, ``camera`` (words
+that begin with "fixed" or name the wrist), ``group`` and ``task``. Each clip is played at the pace
+that a monitor gets it, once as it is, and then with its view shifted, turned, scaled, cut to a clip
+of another workplace, blacked out, covered and frozen. A cut to a plain scene may as well be called
+covered: it is doubted. With ``--model`` the clips of fixed cameras are
+played to the whole monitor as well, each with its own task, which the checkpoint cannot know.
+
+    python -m progress_monitor_lab.bench footage --footage FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from progress_monitor.config import EvidenceConfig
+from progress_monitor.evidence.camera import CameraWatch
+from progress_monitor.offline.video import frame_rate, read_video
+from progress_monitor.types import Evidence
+from progress_monitor_lab.bench.footage_changes import FAULTS, MOVES, Image
+
+PIXELS = 256 * 256
+# The manifest calls these fixed; the gripper keeps its place in them while the table moves.
+ON_THE_HAND = ('berkeley_rpt',)
+LEARNT_S = 3.0
+FOUND_WITHIN_S = 1.0
+FROZEN_WITHIN_S = 1.5
+BEFORE_S = 4.0
+LEAST_BEFORE_S = 1.0
+_VIEW = frozenset({Evidence.VIEW_CHANGED})
+_CUT = frozenset({Evidence.VIEW_CHANGED, Evidence.COVERED})
+_OUTCOMES = {
+    'black': frozenset({Evidence.BLACK}),
+    'covered': frozenset({Evidence.COVERED}),
+    'frozen': frozenset({Evidence.FROZEN}),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A clip as a monitor gets it: pictures of at most ``PIXELS`` pixels at ``rate`` a second."""
+
+    name: str
+    group: str
+    task: str
+    fixed: bool
+    rate: float
+    images: tuple[Image, ...]
+
+
+@dataclass(frozen=True)
+class Played:
+    """What the evidence made of each picture, and the processor time of one, s."""
+
+    verdicts: tuple[Evidence, ...]
+    mounting: str
+    cost: float
+
+
+def load(folder: Path, rate: float) -> Iterator[Clip]:
+    """Read the clips that the manifest names, thinned to at most ``rate`` pictures a second.
+
+    :raises OSError: if the manifest or a clip cannot be read.
+    """
+    for entry in json.loads((folder / 'manifest.json').read_text(encoding='utf-8')):
+        path = folder / entry['file']
+        stride = max(1, round(frame_rate(path) / rate))
+        images = tuple(
+            _reduce(image) for index, _, image in read_video(path) if index % stride == 0
+        )
+        name = path.stem
+        fixed = entry['camera'].startswith('fixed') and not name.startswith(ON_THE_HAND)
+        yield Clip(name, entry['group'], entry['task'], fixed, frame_rate(path) / stride, images)
+
+
+def watch(images: Sequence[Image], rate: float) -> Played:
+    """Show ``images`` to a watch that knows nothing of the camera."""
+    camera = CameraWatch(EvidenceConfig(), 'clip')
+    verdicts = []
+    spent = 0.0
+    for index, image in enumerate(images):
+        now_ns = 1_000_000_000 + round(index / rate * 1e9)
+        start = time.process_time()
+        camera.observe(now_ns, image)
+        verdicts.append(camera.verdict(now_ns)[0])
+        spent += time.process_time() - start
+    return Played(tuple(verdicts), camera.mounting.value, spent / max(len(images), 1))
+
+
+def disturbed(clip: Clip, others: Sequence[Clip], times: int, seed: int) -> dict[str, list[bool]]:
+    """Whether each disturbance, set in at ``times`` places of the clip, was found in time."""
+    rng = np.random.default_rng([seed, *clip.name.encode()])
+    found: dict[str, list[bool]] = {}
+    size = clip.images[0].shape[:2]
+    for _ in range(times):
+        for kind, make in MOVES.items():
+            images, start = _cut_out(clip, rng, FOUND_WITHIN_S)
+            images[start:] = make(rng, (size[0], size[1]))(images[start:])
+            found.setdefault(kind, []).append(_found(clip, images, start, _VIEW))
+        images, start = _cut_out(clip, rng, FOUND_WITHIN_S)
+        other = others[int(rng.integers(len(others)))]
+        first = int(rng.integers(max(1, len(other.images) - len(images) + start)))
+        new = other.images[first : first + len(images) - start]
+        images[start:] = [_resized(image, size[1], size[0]) for image in new]
+        found.setdefault('cut', []).append(_found(clip, images, start, _CUT))
+        for kind, fault in FAULTS.items():
+            images, start = _cut_out(clip, rng, FROZEN_WITHIN_S)
+            images[start:] = fault(images[start:])
+            found.setdefault(kind, []).append(_found(clip, images, start, _OUTCOMES[kind]))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables and write the JSON file; 2 with one sentence if the footage is no good."""
+    options = _parse(arguments)
+    cv2.setNumThreads(1)
+    try:
+        clips = list(load(options.footage, options.rate))
+    except (OSError, ValueError, KeyError) as error:
+        print(f'--footage {options.footage}: {error}', file=sys.stderr)
+        return 2
+    rows = [_row(clip, clips, options) for clip in clips]
+    report: dict[str, Any] = {'rate': options.rate, 'totals': _totals(rows), 'clips': rows}
+    _print(rows, report['totals'])
+    if options.model:
+        # The model's libraries are wanted for this part only.
+        from progress_monitor_lab.bench.footage_model import misfits
+
+        fixed = [clip for clip in clips if clip.fixed][: options.model_clips]
+        report['misfits'] = misfits(fixed, options.model, options.threads)
+        print(json.dumps(report['misfits'], indent=2))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog='progress_monitor_lab.bench footage', description=__doc__)
+    parser.add_argument('--footage', type=Path, required=True, help='folder with manifest.json')
+    parser.add_argument('--rate', type=float, default=10.0, help='most pictures a second')
+    parser.add_argument('--times', type=int, default=4, help='places of each change in each clip')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--model', default='', help='checkpoint folder: play whole clips to it')
+    parser.add_argument('--model-clips', type=int, default=1000, help='most clips played to it')
+    parser.add_argument('--threads', type=int, default=1, help='CPU threads of the model')
+    parser.add_argument('--out', type=Path, default=Path('out/bench/footage.json'))
+    return parser.parse_args(arguments)
+
+
+def _row(clip: Clip, clips: Sequence[Clip], options: argparse.Namespace) -> dict[str, Any]:
+    played = watch(clip.images, clip.rate)
+    first = 0 if clip.fixed else round(LEARNT_S * clip.rate)
+    judged = played.verdicts[first:]
+    row: dict[str, Any] = {
+        'clip': clip.name,
+        'fixed': clip.fixed,
+        'mounting': played.mounting,
+        'frames': len(judged),
+        'doubted': sum(verdict is not Evidence.GOOD for verdict in judged),
+        'cost_ms': 1e3 * played.cost,
+    }
+    others = [other for other in clips if _cell(other) != _cell(clip)]
+    if len(clip.images) > round((LEAST_BEFORE_S + FROZEN_WITHIN_S) * clip.rate) and others:
+        found = disturbed(clip, others, options.times, options.seed)
+        if not clip.fixed:
+            found = {kind: hits for kind, hits in found.items() if kind in FAULTS}
+        row['found'] = {kind: [sum(hits), len(hits)] for kind, hits in found.items()}
+    return row
+
+
+def _cell(clip: Clip) -> str:
+    """The workplace: clips of one may share their camera, and no cut between them is one."""
+    return clip.name.split('_', maxsplit=1)[0]
+
+
+def _cut_out(clip: Clip, rng: np.random.Generator, after_s: float) -> tuple[list[Image], int]:
+    """A stretch of the clip, and the index in it from which it is to be disturbed."""
+    after = math.ceil(after_s * clip.rate) + 1
+    least = math.ceil(LEAST_BEFORE_S * clip.rate)
+    change = int(rng.integers(least, max(least + 1, len(clip.images) - after + 1)))
+    first = max(0, change - round(BEFORE_S * clip.rate))
+    return list(clip.images[first : change + after]), change - first
+
+
+def _found(clip: Clip, images: Sequence[Image], start: int, kinds: frozenset[Evidence]) -> bool:
+    within = FROZEN_WITHIN_S if Evidence.FROZEN in kinds else FOUND_WITHIN_S
+    limit = start + math.floor(within * clip.rate) + 1
+    return not kinds.isdisjoint(watch(images, clip.rate).verdicts[start:limit])
+
+
+def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    totals: dict[str, Any] = {}
+    for name, fixed in (('fixed', True), ('wrist', False)):
+        mine = [row for row in rows if row['fixed'] is fixed and row['frames']]
+        frames = sum(row['frames'] for row in mine)
+        totals[name] = {
+            'clips': len(mine),
+            'frames': frames,
+            'doubted_share': sum(row['doubted'] for row in mine) / max(frames, 1),
+            'worst_clip': max((row['doubted'] / row['frames'] for row in mine), default=0.0),
+        }
+    kinds: dict[str, list[int]] = {}
+    for row in rows:
+        for kind, (hits, count) in row.get('found', {}).items():
+            sums = kinds.setdefault(kind, [0, 0])
+            sums[0] += hits
+            sums[1] += count
+    totals['found'] = {kind: {'found': hits, 'of': count} for kind, (hits, count) in kinds.items()}
+    totals['cost_ms'] = float(np.mean([row['cost_ms'] for row in rows])) if rows else 0.0
+    return totals
+
+
+def _print(rows: Sequence[dict[str, Any]], totals: dict[str, Any]) -> None:
+    kinds = list(totals['found'])
+    print(f'{"clip":42}{"camera":>8}{"seen as":>9}{"doubted":>9}{"ms":>6}', end='')
+    print(''.join(f'{kind:>10}' for kind in kinds))
+    for row in rows:
+        share = row['doubted'] / row['frames'] if row['frames'] else math.nan
+        camera = 'fixed' if row['fixed'] else 'wrist'
+        line = f'{row["clip"]:42}{camera:>8}{row["mounting"]:>9}{share:9.1%}{row["cost_ms"]:6.2f}'
+        for kind in kinds:
+            hits = row.get('found', {}).get(kind)
+            line += f'{"-" if hits is None else f"{hits[0]}/{hits[1]}":>10}'
+        print(line)
+    for name in ('fixed', 'wrist'):
+        part = totals[name]
+        print(
+            f'{name}: {part["clips"]} clips, {part["frames"]} frames, '
+            f'doubted {part["doubted_share"]:.2%}, worst clip {part["worst_clip"]:.1%}'
+        )
+    for kind, part in totals['found'].items():
+        print(f'{kind}: {part["found"]} of {part["of"]} found ({part["found"] / part["of"]:.1%})')
+    print(f'{totals["cost_ms"]:.2f} ms a frame')
+
+
+def _reduce(image: Image) -> Image:
+    height, width = image.shape[:2]
+    scale = min(1.0, math.sqrt(PIXELS / (height * width)))
+    return image if scale == 1.0 else _resized(image, int(width * scale), int(height * scale))
+
+
+def _resized(image: Image, width: int, height: int) -> NDArray[np.uint8]:
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

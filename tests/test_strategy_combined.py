@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from judging import frame, ns
+
+from progress_monitor.config import MonitorConfig
+from progress_monitor.strategies.combined import Combined
+from progress_monitor.strategies.procvlm import ProcVLM
+from progress_monitor.strategies.topreward import TopReward
+from progress_monitor.strategy_config import TopRewardConfig
+from progress_monitor.types import (
+    DecodeStats,
+    Evidence,
+    Finish,
+    Generated,
+    Recollection,
+    Scored,
+    Verdict,
+    View,
+)
+
+STATS = DecodeStats(1.0)
+DONE = 'No further steps are required. <progress>100%</progress>'
+
+
+def _strategy(frames: int = 4) -> Combined:
+    config = MonitorConfig()
+    own = TopRewardConfig(frames=frames, floor=-4.0, ceiling=-1.0, readings=1)
+    return Combined(ProcVLM(config), TopReward(config, own))
+
+
+def _text(strategy: Combined, said: str, seconds: float, number=()):
+    answer = Generated(said, (), Finish.STOP, STATS, number)
+    return strategy.read((answer,), View((), ns(seconds)))
+
+
+def _half(strategy: Combined, seconds: float):
+    return _text(strategy, '1. Pull it.\n<progress>50%</progress>', seconds)
+
+
+def _token(strategy: Combined, true: float, seconds: float, false: float = -9.0):
+    return strategy.read((Scored((true, false), STATS),), View((), ns(seconds)))
+
+
+def _sessions(strategy: Combined) -> list[str]:
+    history = SimpleNamespace(samples=[(frame(0.5 * i),) for i in range(9)])
+    view = strategy.select(history, 0)
+    return [q.session for q in strategy.ask(view, Recollection('x'))]
+
+
+def test_the_token_is_asked_for_once_a_text_was_readable():
+    strategy = _strategy()
+    assert set(strategy.sessions) == {'procvlm', 'topreward'}
+    assert _sessions(strategy) == ['procvlm']
+    _half(strategy, 0.0)
+    assert _sessions(strategy) == ['procvlm', 'topreward']
+    _text(strategy, 'what?', 1.0)
+    assert _sessions(strategy) == ['procvlm']
+
+
+def test_the_token_moves_the_texts_progress_between_texts():
+    strategy = _strategy()
+    _half(strategy, 0.0)
+    assert _token(strategy, -2.5, 0.5).progress == pytest.approx(0.5)
+    assert _token(strategy, -2.2, 1.0).progress == pytest.approx(0.6)
+    assert _half(strategy, 1.0).progress == pytest.approx(0.5)
+
+
+def test_disagreement_widens_the_spread():
+    strategy = _strategy()
+    _half(strategy, 0.0)
+    near = _token(strategy, -2.5, 0.5).spread
+    far = _token(strategy, -4.0, 1.0).spread
+    assert near == pytest.approx(0.0)
+    assert far == pytest.approx(0.25)
+
+
+def test_success_needs_both():
+    strategy = _strategy()
+    assert _text(strategy, DONE, 0.0).verdict is Verdict.UNKNOWN
+    assert _token(strategy, -2.0, 0.5).verdict is Verdict.NOT_DONE
+    assert _token(strategy, -0.5, 1.0).verdict is Verdict.DONE
+    assert _half(strategy, 1.5).verdict is Verdict.NOT_DONE
+
+
+def test_the_lower_probability_of_success_counts():
+    strategy = _strategy()
+    _text(strategy, DONE, 0.0, ((100.0, 0.9), (50.0, 0.1)))
+    assert _token(strategy, -0.5, 0.5).success_probability == pytest.approx(0.9)
+    assert _token(strategy, -2.0, 1.0, -2.0).success_probability == pytest.approx(0.5)
+
+
+def test_a_text_that_comes_late_does_not_turn_time_back():
+    strategy = _strategy()
+    _half(strategy, 0.0)
+    _token(strategy, -2.5, 3.0)
+    assert _half(strategy, 1.0).stamp_ns == ns(3.0)
+
+
+def test_a_text_that_refuses_is_not_made_good_by_a_token():
+    strategy = _strategy()
+    _half(strategy, 0.0)
+    estimate = _text(strategy, '<progress>n/a</progress>', 1.0)
+    assert estimate.evidence is Evidence.REFUSED
+    assert math.isnan(estimate.progress)
+
+
+def test_a_reset_forgets_both():
+    strategy = _strategy()
+    _half(strategy, 9.0)
+    strategy.reset()
+    assert _sessions(strategy) == ['procvlm']
+    assert _half(strategy, 1.0).stamp_ns == ns(1.0)
