@@ -231,6 +231,18 @@ def test_a_lost_call_asks_a_person_and_frees_the_next() -> None:
     assert bench.stall('b') == [Kind.REPLAN]
 
 
+def test_a_server_that_dies_during_its_call_is_not_waited_for() -> None:
+    bench = Bench(cool_down_s=0.0)
+    bench.stall('a')
+    bench.replan.there = False
+    assert bench.tick(29.0) == []
+    assert bench.tick(1.0) == [Kind.REPLAN_FAILED, Kind.ASK_PERSON]
+    assert bench.recovery.record.asked == 'a'
+    bench.replan.there = True
+    assert bench.stall('b') == [Kind.REPLAN]
+    assert not bench.recovery.record.asked
+
+
 def test_a_restart_during_a_call_does_not_repeat_it() -> None:
     bench = Bench(cool_down_s=0.0)
     bench.stall('a')
