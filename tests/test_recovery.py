@@ -231,6 +231,18 @@ def test_a_lost_call_asks_a_person_and_frees_the_next() -> None:
     assert bench.stall('b') == [Kind.REPLAN]
 
 
+def test_a_server_that_dies_during_its_call_is_not_waited_for() -> None:
+    bench = Bench(cool_down_s=0.0)
+    bench.stall('a')
+    bench.replan.there = False
+    assert bench.tick(29.0) == []
+    assert bench.tick(1.0) == [Kind.REPLAN_FAILED, Kind.ASK_PERSON]
+    assert bench.recovery.record.asked == 'a'
+    bench.replan.there = True
+    assert bench.stall('b') == [Kind.REPLAN]
+    assert not bench.recovery.record.asked
+
+
 def test_a_restart_during_a_call_does_not_repeat_it() -> None:
     bench = Bench(cool_down_s=0.0)
     bench.stall('a')
@@ -249,6 +261,19 @@ def test_nothing_is_done_by_one_that_stands_by() -> None:
     assert not bench.saved
     bench.recovery.leads = True
     assert bench.tick() == [Kind.REPLAN]
+
+
+def test_what_another_leader_did_is_not_done_again() -> None:
+    bench = Bench(max_attempts=1)
+    other = Record(handled=['a'])
+    other.attempts('task').total = 1
+    other.attempts('task').rungs['0.1'] = 1
+    bench.recovery.leads = False
+    bench.stall('a')
+    bench.recovery.leads = True
+    bench.recovery.merge(other)
+    assert bench.tick() == []
+    assert bench.stall('b') == [Kind.ASK_PERSON]
 
 
 def test_a_blind_monitor_is_reported_and_not_acted_on() -> None:

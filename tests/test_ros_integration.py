@@ -96,7 +96,8 @@ def test_an_action_server_is_the_rung(world: World) -> None:
     world.probe.wait(lambda: Event.KIND_NO_SERVER in robot.kinds(), what='that it waits')
     world.example('action_server.py')
     world.probe.wait(lambda: robot.acknowledged, what='acknowledgement')
-    assert [event.kind for event in robot.events][-2:] == [Event.KIND_HOME, Event.KIND_DONE]
+    world.probe.wait(lambda: Event.KIND_DONE in robot.kinds(), what='that it is done')
+    assert robot.kinds()[-2:] == [Event.KIND_HOME, Event.KIND_DONE]
     assert robot.events[-1].target == '/arm/home'
     assert robot.events[-1].attempt == 1
 
@@ -127,6 +128,7 @@ def test_a_policy_server_replans_on_a_trigger(world: World) -> None:
     world.example('policy_server.py')
     world.supervise(replan_service='/robot/replan')
     world.probe.wait(lambda: robot.acknowledged, what='acknowledgement')
+    world.probe.wait(lambda: Event.KIND_REPLANNED in robot.kinds(), what='that it has replanned')
     assert 'a new chunk is asked for' in robot.events[-1].message
 
 

@@ -66,6 +66,16 @@ class Record:
             del self.tasks[next(iter(self.tasks))]
         return found
 
+    def merge(self, other: Record) -> None:
+        """Take over the events that another has dealt with, and the attempts that it made."""
+        for event_id in other.handled:
+            self.handle(event_id)
+        for task_id, theirs in other.tasks.items():
+            own = self.attempts(task_id)
+            own.total = max(own.total, theirs.total)
+            for key, count in theirs.rungs.items():
+                own.rungs[key] = max(own.rungs.get(key, 0), count)
+
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(asdict(self))

@@ -224,6 +224,12 @@ class Recovery:
         if self.open is not None and self.open.event_id in record.handled:
             self.open = None
 
+    def merge(self, record: Record) -> None:
+        """Learn what another has done that led at the same time."""
+        self.record.merge(record)
+        if self.open is not None and self.open.event_id in self.record.handled:
+            self.open = None
+
     def watch_call(self) -> bool:
         """Look after the call under way; whether there is one."""
         call, running = self.record.call, self._running
@@ -241,7 +247,12 @@ class Recovery:
             running.caller.abandon()
             self._lost(call, f'no answer within {waited:.0f} s')
             return False
-        if waited >= self._limits.reply_timeout_s and not running.overdue:
+        late = waited >= self._limits.reply_timeout_s
+        if late and not running.caller.ready():
+            running.caller.abandon()
+            self._lost(call, f'{running.caller.target} is gone and has not answered')
+            return False
+        if late and not running.overdue:
             running.overdue = True
             text = f'{running.caller.target} has not answered within {waited:.0f} s'
             self._tell(Kind.OVERDUE, call.task_id, call.event_id, f'{text}; it is awaited')
@@ -309,6 +320,7 @@ class Recovery:
         attempts.total += 1
         attempts.last_ns = self._now_ns
         self.record.call = Call(stall.task_id, stall.event_id, rung.do)
+        self.record.asked = ''
         # What is kept must never know less than what was asked.
         self._keep()
         self._about_open(_STARTS[rung.do], f'asks {caller.target}', caller.target)

@@ -11,6 +11,7 @@ import json
 import math
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from rclpy.node import Node
@@ -118,7 +119,7 @@ def _known(progress: float) -> float:
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``openral_bridge``; 2 where it cannot run."""
     try:
-        from openral_msgs import msg as messages
+        messages = import_module('openral_msgs.msg')
     except ImportError:
         print('openral_bridge: openral_msgs is not installed; build it first', file=sys.stderr)
         return 2

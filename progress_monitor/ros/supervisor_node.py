@@ -193,11 +193,17 @@ class SupervisorNode(Node):
         if message.instance == self._election.instance:
             return
         self._election.hear(message.instance, message.leads, time.monotonic())
-        if message.leads and not self._recovery.leads:
-            try:
-                self._recovery.adopt(Record.from_json(message.record))
-            except RecordError as error:
-                self.get_logger().warning(printable(f'{message.supervisor}: {error}'), once=True)
+        if not message.leads:
+            return
+        try:
+            record = Record.from_json(message.record)
+        except RecordError as error:
+            self.get_logger().warning(printable(f'{message.supervisor}: {error}'), once=True)
+            return
+        if self._recovery.leads:
+            self._recovery.merge(record)
+        else:
+            self._recovery.adopt(record)
 
     def _on_status(self, message: MonitorStatus) -> None:
         self._status, self._status_at = message, time.monotonic()

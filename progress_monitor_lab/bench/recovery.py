@@ -1,7 +1,8 @@
 """Recovery benchmark: how many tasks the supervisor saves, against nothing and a plain time-out.
 
 Every case is played without a monitor, with a time-out in its place, and, over DDS, with monitor
-and supervisor. Runs are kept line by line, so that a benchmark that was broken off goes on.
+and supervisor. The time-out is the shortest that replans in no healthy run, slow ones included.
+Runs are kept line by line, so that a benchmark that was broken off goes on.
 """
 
 from __future__ import annotations
