@@ -22,7 +22,7 @@ interfaces := $(wildcard msg/*.msg srv/*.srv action/*.action)
 modules := $(sort $(dir $(wildcard progress_monitor/*.py progress_monitor/*/*.py progress_monitor_lab/*/*.py)))
 run := scripts/with-env
 
-.PHONY: help setup build test lint demo check-demo check-model bench monitorbench clean
+.PHONY: help setup build test lint demo check-demo check-model bench monitorbench noisebench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ bench: $(build_stamp)  ## measure the streaming decoder against the reference
 
 monitorbench: $(build_stamp)  ## measure the judgement on simulated episodes
 	$(run) python -m progress_monitor_lab.bench judgement --over-dds 18
+
+noisebench: $(build_stamp)  ## measure the judgement on made series of noisy numbers (no model)
+	$(run) python -m progress_monitor_lab.bench noise
 
 clean:  ## remove what was built and written, but for the virtual environments
 	rm -rf out ros2_ws/build* ros2_ws/install* ros2_ws/log* .setup/build*

@@ -10,6 +10,7 @@ from progress_monitor.config import MonitorConfig
 from progress_monitor.evidence.camera import CameraWatch
 from progress_monitor.judgement.allowance import parse_step_allowances
 from progress_monitor.judgement.judge import Judge
+from progress_monitor.judgement.tick import Tick
 from progress_monitor.memory import PlanMemory
 from progress_monitor.strategies import STRATEGIES
 from progress_monitor.types import (
@@ -24,6 +25,7 @@ from progress_monitor.types import (
     MonitorUpdate,
     StallReport,
     State,
+    StepStatus,
     SuccessReport,
     Task,
 )
@@ -148,19 +150,15 @@ class ProgressMonitor:
         self._waiting_since_ns: int | None = None
         self._ticks = 0
         self._shown: tuple[Frame, ...] = ()
-        self._reported_stall: StallReport | None = None
-        self._reported_success: SuccessReport | None = None
 
     def _note_reports(self) -> None:
         """Owe the listeners whatever the judge has newly reported."""
         assert self._judge is not None
-        stall, success = self._judge.stall, self._judge.success
-        if stall is not None and stall is not self._reported_stall:
-            self._reported_stall = stall
-            self._owed_stalls.append(stall)
-        if success is not None and success is not self._reported_success:
-            self._reported_success = success
-            self._owed_successes.append(success)
+        for report in self._judge.take_reports():
+            if isinstance(report, StallReport):
+                self._owed_stalls.append(report)
+            else:
+                self._owed_successes.append(report)
 
     def _check_clock(self, now_ns: int) -> None:
         """A clock that went back starts the time line again; the plan stays."""
@@ -199,7 +197,17 @@ class ProgressMonitor:
             news = steps == () or rest_ns is None or not self._memory.steps()
             if steps is not None and news:
                 self._memory.update(steps, estimate.stamp_ns)
-            self._judge.add(estimate, self._memory.current, self._memory.undone, rest_ns)
+            self._judge.add(
+                Tick(
+                    estimate,
+                    self._memory.current,
+                    self._memory.undone,
+                    sum(step.status is StepStatus.DONE for step in self._memory.steps()),
+                    rest_ns,
+                    not any(watch.has_moved for watch in self._watches.values()),
+                    len(asked.window),
+                )
+            )
         else:
             self._judge.hold()
         return estimate, completion.answer
@@ -286,6 +294,8 @@ class ProgressMonitor:
             task=self._task,
             progress=judge.progress if judge is not None else NAN,
             rate=judge.rate if judge is not None else NAN,
+            noise=judge.noise if judge is not None else NAN,
+            confidence=judge.confidence if judge is not None else NAN,
             estimate=arrived[0] if arrived is not None else None,
             answer=arrived[1] if arrived is not None else None,
             window=self._shown,
@@ -320,7 +330,7 @@ class ProgressMonitor:
             judge.hold()
             return State.UNSURE, doubt[0], doubt[1]
         state = judge.state(now_ns)
-        message = _STATE_MESSAGES.get(state, '')
+        message = _STATE_MESSAGES.get(state, judge.doubt)
         if judge.stall is not None and judge.stall.stalled and not message:
             message = judge.stall.explanation
         return state, Evidence.GOOD, f'{message} ({said})' if said else message

@@ -361,7 +361,11 @@ class PlanStep:
 
 @dataclass(frozen=True)
 class StallReport:
-    """Content of ``Stall.msg``."""
+    """Content of ``Stall.msg``.
+
+    ``noise`` is the standard deviation of the progress numbers, 0..1, and ``confidence`` the
+    probability, 0..1, that the evidence gives to the call.
+    """
 
     stalled: bool
     cause: StallCause
@@ -374,17 +378,24 @@ class StallReport:
     step: str
     hint: RecoveryHint
     explanation: str
+    noise: float = NAN
+    confidence: float = NAN
 
 
 @dataclass(frozen=True)
 class SuccessReport:
-    """Content of ``Success.msg``."""
+    """Content of ``Success.msg``.
+
+    ``confidence`` is the share of the last ticks that say so, and ``noise`` the standard deviation
+    of the progress numbers, both 0..1.
+    """
 
     succeeded: bool
     event_id: str
     stamp_ns: int
     progress: float
     confidence: float
+    noise: float = NAN
 
 
 @dataclass(frozen=True)
@@ -392,7 +403,8 @@ class MonitorUpdate:
     """What one call of ``ProgressMonitor.tick`` found.
 
     ``estimate`` and ``answer`` are set when an answer arrived in this call; ``stall`` and
-    ``success`` when they changed in it.
+    ``success`` when they changed in it. ``noise`` is the standard deviation of the progress
+    numbers and ``confidence`` that in what ``state`` says of the task, both 0..1.
     """
 
     now_ns: int
@@ -411,4 +423,6 @@ class MonitorUpdate:
     ticks: int = 0
     frames_received: int = 0
     frames_skipped: int = 0
+    noise: float = NAN
+    confidence: float = NAN
     backend: BackendStatus = field(default_factory=lambda: BackendStatus(BackendState.STOPPED))

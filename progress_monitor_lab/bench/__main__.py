@@ -1,4 +1,4 @@
-"""``python -m progress_monitor_lab.bench {speed,model,judgement} …``."""
+"""``python -m progress_monitor_lab.bench {speed,model,judgement,noise} …``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ BENCHES = {
     'speed': 'the streaming decoder against whole windows through generate()',
     'model': 'a checkpoint against the truth of the simulated cell',
     'judgement': 'stall, regression and success calls against the truth',
+    'noise': 'the judgement on made series of noisy numbers',
 }
 
 
