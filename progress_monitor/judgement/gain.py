@@ -40,8 +40,9 @@ def no_gain(
     The window-limited generalised likelihood ratio for an onset that is not known (Willsky and
     Jones 1976; Lai 1998, IEEE Trans. Inf. Theory 44): each window is fitted with a straight line,
     whose slope has a known error, and the likelihoods of "no gain" and of "twice the minimum gain
-    in every allowance" are compared. A fall counts as no gain and no more, so that a call needs
-    windows long enough for their error, whatever the numbers.
+    in every allowance" are compared. A loss counts as no gain and no more, so that a call needs
+    windows long enough for their error, whatever the numbers; a window with a clear fall in it
+    says nothing of what came after.
 
     :param noise: standard deviation of white noise that blurs averages as much, 0..1.
     """
@@ -61,7 +62,7 @@ def no_gain(
     error = np.maximum(noise, 1e-6) * allowance / np.sqrt(square)
     seen = np.maximum(gain, 0.0)
     odds = 2.0 * minimum_gain * (minimum_gain - seen) / error**2
-    odds[gain >= 0.5 * minimum_gain] = -math.inf
+    odds[(gain >= 0.5 * minimum_gain) | (gain < -3.0 * error)] = -math.inf
     best = int(np.argmax(odds))
     gained = bool(np.any((gain > 3.0 * error) & (gain >= 0.5 * minimum_gain)))
     return GainTest(float(odds[best]), int(starts[best]), float(gain[best]), gained)

@@ -32,6 +32,8 @@ from progress_monitor.types import (
 )
 
 MOST_ODDS = 30.0
+WILD_DEVIATIONS = 4.0
+LEAST_WILD = 0.08
 
 
 class Judge:
@@ -222,9 +224,10 @@ class Judge:
         stamp_ns, number, spread = estimate.stamp_ns, estimate.progress, estimate.spread
         if held:
             return self._signal.add(time, stamp_ns, self._kept, spread, self._kept)
-        bare = number - float(self._noise.influence(np.array([float(tick.frames)]))[0])
-        bare = min(max(bare, 0.0), 1.0)
+        influence = float(self._noise.influence(np.array([float(tick.frames)]))[0])
+        bare = min(max(number - influence, 0.0), 1.0)
         sample = self._signal.add(time, stamp_ns, bare, spread, number, tick.frames)
+        self._signal.trim(influence, max(WILD_DEVIATIONS * self._noise.scatter, LEAST_WILD))
         times, numbers, frames = self._signal.series
         self._noise.add(times, numbers, frames, spread)
         self._kept = self._signal.value()

@@ -12,8 +12,11 @@ Floats = NDArray[np.float64]
 
 HALF = 8
 LEAST_RESIDUALS = 12
-KEPT = 120
+KEPT = 300
 LARGEST_CORRELATION = 0.9
+PRIOR_CORRELATION = 0.6
+PRIOR_TICKS = 30
+"""Before they are seen, successive numbers are taken to hang together, by so many ticks' weight."""
 _GRID = np.linspace(0.0, 0.95, 96)
 
 
@@ -115,6 +118,8 @@ class NoiseModel:
             self.scatter = self.correlation = 0.0
             return
         lag = float(cut[1:] @ cut[:-1]) / (cut.size - 1) / variance
+        prior = float(np.interp(PRIOR_CORRELATION, _GRID, _CORRELATION))
+        lag += (prior - lag) * PRIOR_TICKS / (PRIOR_TICKS + cut.size)
         self.correlation = min(float(np.interp(lag, _CORRELATION, _GRID)), LARGEST_CORRELATION)
         kept = float(np.interp(self.correlation, _GRID, _VARIANCE))
         self.scatter = math.sqrt(variance / kept)

@@ -11,8 +11,8 @@ from progress_monitor.judgement.noise import NoiseModel
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
-VOTE_DEVIATIONS = 6.0
-MEAN_DEVIATIONS = 6.5
+VOTE_DEVIATIONS = 6.5
+MEAN_DEVIATIONS = 7.0
 SWING_DEVIATIONS = 8.0
 LENGTHS = (8, 16, 32)
 
@@ -21,9 +21,9 @@ class RegressionRule:
     """A confirmed fall from the best level since the last baseline.
 
     Half of the fall is enough when the plan says so too, that is, when a step that was done is
-    needed again. Where the numbers scatter, the fall must stand out of that: single ticks by six
-    standard deviations, or the mean of many of them by as many of its own. Released when progress
-    rises from the lowest level by ``gain``.
+    needed again. Where the numbers scatter, the fall must stand out of that: single ticks by
+    ``VOTE_DEVIATIONS``, or the mean of many of them by ``MEAN_DEVIATIONS`` of its own. Released
+    when progress rises from the lowest level by ``gain``.
     """
 
     def __init__(self, config: RegressionConfig, gain: float, release: int) -> None:

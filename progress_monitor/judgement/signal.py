@@ -108,6 +108,12 @@ class ProgressSignal:
         self._samples.append(sample)
         return sample
 
+    def trim(self, offset: float, limit: float) -> None:
+        """Keep the newest number of ``series`` within ``limit`` of the level plus ``offset``."""
+        middle = self._samples[-1].level + offset
+        number = self._series[1, self._end - 1]
+        self._series[1, self._end - 1] = min(max(number, middle - limit), middle + limit)
+
     def interval(self) -> float:
         """Median observed time between the last ticks, s; NaN before two of them."""
         times = [item.time for item in list(self._samples)[-9:]]

@@ -14,7 +14,7 @@ from progress_monitor.judgement.votes import Votes
 
 QUIET = 0.42
 """Scatter, in minimum gains, up to which half a gain is told from noise by eye."""
-CLEAR_NATS = 6.5
+CLEAR_NATS = 7.5
 RELEASE_DEVIATIONS = 3.5
 
 
