@@ -149,13 +149,8 @@ class ProgressMonitor:
         if (old.evidence, old.camera) != (config.evidence, config.camera):
             self._inputs = Inputs(config.evidence, config.camera, self._cameras, now_ns)
         if self._watched is not None:
-            before = self._watched.judge
-            stalled = self._watched.current_stall
             self._watched.apply(config)
-            if self._watched.judge is not before and stalled is not None:
-                before.withdraw('The parameters were changed; judging starts anew.')
-                assert before.stall is not None
-                self._stalls.append(before.stall)
+            self._take_reports()
 
     def observe(self, frame: Frame) -> None:
         """Take in a frame of any camera; cheap, and never asks the model."""
@@ -244,8 +239,8 @@ class ProgressMonitor:
             watched.take_failure(reply.question.session, reply.failure, reply.message)
             return None
         estimate = self._strategy.read((reply.answer,), reply.view)
-        rest_ns = self._inputs.resting_since_ns(reply.view.stamp_ns)
-        watched.take(estimate, reply.answer, reply.view, reply.question.session, rest_ns)
+        rest = self._inputs.rest(reply.view.stamp_ns)
+        watched.take(estimate, reply.answer, reply.view, reply.question.session, rest)
         return estimate, reply.answer, reply.view
 
     def _ask(self, now_ns: int) -> bool:
@@ -301,6 +296,8 @@ class ProgressMonitor:
             task=self.task,
             progress=judge.progress if judge is not None else NAN,
             rate=judge.rate if judge is not None else NAN,
+            noise=judge.noise if judge is not None else NAN,
+            confidence=judge.confidence if judge is not None else NAN,
             estimate=estimate,
             answer=answer,
             camera=view.frames[-1].camera if view is not None else '',
@@ -338,7 +335,7 @@ class ProgressMonitor:
         if doubt is not None:
             return State.UNSURE, doubt[0], doubt[1]
         state = watched.judge.state(now_ns)
-        message = _STATE_MESSAGES.get(state, '')
+        message = _STATE_MESSAGES.get(state, watched.judge.doubt)
         stall = watched.current_stall
         if stall is not None and not message:
             message = stall.explanation

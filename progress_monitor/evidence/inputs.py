@@ -25,6 +25,17 @@ class InputReport:
         return self.evidence is Evidence.GOOD
 
 
+@dataclass(frozen=True)
+class Rest:
+    """Since when nothing moves, None while something does, and whether nothing ever has.
+
+    ``since_ns`` is set only where that is a while ago, or always was so.
+    """
+
+    since_ns: int | None
+    never_moved: bool
+
+
 class Inputs:
     """Follows the streams of all cameras.
 
@@ -98,10 +109,10 @@ class Inputs:
         worst = next(kind for kind, _ in verdicts.values() if kind is not Evidence.GOOD)
         return InputReport(worst, said, jumped=tuple(jumped))
 
-    def resting_since_ns(self, stamp_ns: int) -> int | None:
-        """Stamp since which no camera has seen anything move, if that is a while ago or always."""
+    def rest(self, stamp_ns: int) -> Rest:
+        """Whether anything moved before any camera at ``stamp_ns``, and since when nothing has."""
         watches = [self._watches[name] for name in self._live if name in self._watches]
         moved_ns = max((watch.resting_since_ns for watch in watches), default=stamp_ns)
         resting = (stamp_ns - moved_ns) * 1e-9 >= self._config.still_after
-        always = bool(watches) and not any(watch.has_moved for watch in watches)
-        return moved_ns if resting or always else None
+        never = bool(watches) and not any(watch.has_moved for watch in watches)
+        return Rest(moved_ns if resting or never else None, never)
