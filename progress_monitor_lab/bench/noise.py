@@ -225,9 +225,9 @@ def kinds() -> list[Noise]:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print the table and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--series', type=int, default=9, help='stalls and falls of each kind')
+    parser.add_argument('--series', type=int, default=3, help='stalls and falls of each kind')
     parser.add_argument(
-        '--hours', type=float, default=0.1, help='steady work of each kind, multiple and allowance'
+        '--hours', type=float, default=0.03, help='steady work of each kind, multiple and allowance'
     )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
