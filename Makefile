@@ -67,6 +67,9 @@ monitorbench: $(build_stamp)  ## measure the judgement on simulated episodes
 recoverybench: $(build_stamp)  ## measure what the supervisor saves; broken off, it goes on
 	$(run) python -m progress_monitor_lab.bench recovery
 
+noisebench: $(build_stamp)  ## measure the judgement on made series of noisy numbers (no model)
+	$(run) python -m progress_monitor_lab.bench noise
+
 clean:  ## remove what was built and written, but for the virtual environments
 	rm -rf out ros2_ws/build* ros2_ws/install* ros2_ws/log* .setup/build*
 	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache

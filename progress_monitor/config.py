@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from progress_monitor.parameters import parameter
+from progress_monitor.strategy_config import (
+    ProcVLMConfig,
+    ProgressLMConfig,
+    RecurrentConfig,
+    TopRewardConfig,
+)
 
 POLICIES = ('growing', 'sliding', 'anchored')
 
@@ -94,9 +100,16 @@ class StallConfig:
     minimum_gain: float = parameter(
         0.03,
         'Progress that must be made within the allowance, 0..1. Noise of the estimate up to a '
-        'quarter of it changes no call.',
+        'quarter of it changes no call; more makes calls later.',
         above=0.0,
         maximum=1.0,
+    )
+    longest: float = parameter(
+        6.0,
+        'Allowances after which the state is UNSURE, if the noise of the estimate has let neither '
+        'progress nor a stall be seen until then.',
+        minimum=1.0,
+        maximum=100.0,
     )
     confirm: int = parameter(3, 'Ticks that must agree on a stall.', minimum=1, maximum=50)
     confirm_of: int = parameter(4, 'Ticks among which confirm are counted.', minimum=1, maximum=50)
@@ -224,8 +237,8 @@ class EvidenceConfig:
     )
     still_after: float = parameter(
         3.0,
-        'Time without visible motion after which the model changing its mind counts for nothing, '
-        's. Make it long where work cannot be seen.',
+        'Time without visible motion that speaks against progress by six nats, s; a number that '
+        'rises steadily is believed all the same. Make it long where work cannot be seen.',
         above=0.0,
         maximum=3600.0,
     )
@@ -248,7 +261,9 @@ class MonitorConfig:
     """All parameters of ``ProgressMonitor``."""
 
     strategy: str = parameter(
-        'procvlm', 'How the model is asked and its answer read.', choices=('procvlm',)
+        'procvlm',
+        'How the model is asked and its answer read.',
+        choices=('procvlm', 'topreward', 'progresslm', 'recurrent', 'combined'),
     )
     window: WindowConfig = field(default_factory=WindowConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
@@ -256,5 +271,9 @@ class MonitorConfig:
     stall: StallConfig = field(default_factory=StallConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     success: SuccessConfig = field(default_factory=SuccessConfig)
+    procvlm: ProcVLMConfig = field(default_factory=ProcVLMConfig)
+    topreward: TopRewardConfig = field(default_factory=TopRewardConfig)
+    progresslm: ProgressLMConfig = field(default_factory=ProgressLMConfig)
+    recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)

@@ -55,9 +55,9 @@ class Dialogue:
         taken = {question.session for question, _ in self._pending.values()}
         return any(session not in taken for session in sessions)
 
-    def ask(self, questions: Iterable[Question], view: View) -> bool:
-        """Ask those of ``questions`` whose session is free; whether any was asked."""
-        asked = False
+    def ask(self, questions: Iterable[Question], view: View) -> list[str]:
+        """Ask those of ``questions`` whose session is free; the sessions that were asked."""
+        asked: list[str] = []
         for question in questions:
             if not self.free([question.session]):
                 continue
@@ -70,7 +70,7 @@ class Dialogue:
             except RuntimeError:  # it ceased to be ready since it was asked for its status
                 del self._pending[request.id]
                 return asked
-            asked = True
+            asked.append(question.session)
         return asked
 
     def replies(self) -> Iterator[Reply]:

@@ -68,6 +68,11 @@ class PlanMemory:
         """Whether a step that was done is needed again."""
         return any(entry.undone and not entry.done for entry in self._entries)
 
+    @property
+    def done_steps(self) -> int:
+        """How many steps are done."""
+        return sum(entry.done for entry in self._entries)
+
     def steps(self) -> tuple[PlanStep, ...]:
         """The plan as it is published."""
         return tuple(

@@ -10,7 +10,7 @@ from progress_monitor.evidence.inputs import InputReport, Inputs
 from progress_monitor.history import FrameHistory
 from progress_monitor.judgement.allowance import parse_step_allowances
 from progress_monitor.pace import paced_period
-from progress_monitor.strategies import make_strategy
+from progress_monitor.strategies import STRATEGIES, make_strategy
 from progress_monitor.strategies.selection import check_window
 from progress_monitor.types import (
     NAN,
@@ -84,7 +84,7 @@ class ProgressMonitor:
         self._config = config
         self._backend = backend
         self._dialogue = Dialogue(backend)
-        self._strategy = make_strategy(config)
+        self._strategy = make_strategy(config, self._model_name())
         self._history = FrameHistory(
             self._strategy.sample_period_s,
             HISTORY_SAMPLES,
@@ -92,7 +92,7 @@ class ProgressMonitor:
             config.evidence.frame_timeout,
         )
         self._cameras = tuple(cameras)
-        self._inputs = Inputs(config.evidence, cameras, 0)
+        self._inputs = Inputs(config.evidence, config.camera, cameras, 0)
         self._watched: WatchedTask | None = None
         self._capabilities: Capabilities | None = None
         self._pace = ''
@@ -123,7 +123,7 @@ class ProgressMonitor:
         self._withdraw('The task is no longer watched.')
         self._watched = WatchedTask(self._config, task) if task is not None else None
         self._history.clear()
-        self._inputs = Inputs(self._config.evidence, self._cameras, now_ns)
+        self._inputs.restart(now_ns)
         self._ask_anew()
 
     def reset(self, now_ns: int) -> None:
@@ -140,22 +140,17 @@ class ProgressMonitor:
         """
         validate(config, self._cameras)
         old, self._config = self._config, config
-        asking = ('strategy', 'window')
-        if any(getattr(old, name) != getattr(config, name) for name in asking):
-            self._strategy = make_strategy(config)
+        asking = ('strategy', 'window', *STRATEGIES)
+        if any(getattr(old, name, None) != getattr(config, name, None) for name in asking):
+            self._strategy = make_strategy(config, self._model_name())
             self._capabilities = None
             self._history.set_period(self._strategy.sample_period_s)
             self._ask_anew()
-        if old.evidence != config.evidence:
-            self._inputs = Inputs(config.evidence, self._cameras, now_ns)
+        if (old.evidence, old.camera) != (config.evidence, config.camera):
+            self._inputs = Inputs(config.evidence, config.camera, self._cameras, now_ns)
         if self._watched is not None:
-            before = self._watched.judge
-            stalled = self._watched.current_stall
             self._watched.apply(config)
-            if self._watched.judge is not before and stalled is not None:
-                before.withdraw('The parameters were changed; judging starts anew.')
-                assert before.stall is not None
-                self._stalls.append(before.stall)
+            self._take_reports()
 
     def observe(self, frame: Frame) -> None:
         """Take in a frame of any camera; cheap, and never asks the model."""
@@ -197,6 +192,9 @@ class ProgressMonitor:
         self._take_reports()
         return self._update(now_ns, report, backend, found)
 
+    def _model_name(self) -> str:
+        return self._backend.status().model
+
     def _ask_anew(self) -> None:
         self._dialogue.forget()
         self._strategy.reset()
@@ -223,7 +221,7 @@ class ProgressMonitor:
         self._inputs.restart(now_ns)
         self._ask_anew()
         if self._watched is not None:
-            self._watched.trust.heard()
+            self._watched.trust.forget_questions()
             self._watched.judge.clock_went_back()
 
     def _collect(self) -> _Found | None:
@@ -238,11 +236,11 @@ class ProgressMonitor:
         if watched is None:
             return None
         if reply.answer is None:
-            watched.take_failure(reply.failure, reply.message)
+            watched.take_failure(reply.question.session, reply.failure, reply.message)
             return None
         estimate = self._strategy.read((reply.answer,), reply.view)
-        rest_ns = self._inputs.resting_since_ns(reply.view.stamp_ns)
-        watched.take(estimate, reply.answer, reply.view, rest_ns)
+        rest = self._inputs.rest(reply.view.stamp_ns)
+        watched.take(estimate, reply.answer, reply.view, reply.question.session, rest)
         return estimate, reply.answer, reply.view
 
     def _ask(self, now_ns: int) -> bool:
@@ -259,11 +257,12 @@ class ProgressMonitor:
         if view is None:
             return False
         self._selected_ns = newest
-        if not self._dialogue.ask(self._strategy.ask(view, self._watched.recollection()), view):
-            return False
-        self._history.mark_shown(view.frames)
-        self._watched.trust.asked(now_ns)
-        return True
+        asked = self._dialogue.ask(self._strategy.ask(view, self._watched.recollection()), view)
+        for session in asked:
+            self._watched.trust.asked(session, now_ns)
+        if asked:
+            self._history.mark_shown(view.frames)
+        return bool(asked)
 
     def _keep_pace(self) -> None:
         """Let samples come as fast as the model can take them, once its cost is known."""
@@ -297,6 +296,8 @@ class ProgressMonitor:
             task=self.task,
             progress=judge.progress if judge is not None else NAN,
             rate=judge.rate if judge is not None else NAN,
+            noise=judge.noise if judge is not None else NAN,
+            confidence=judge.confidence if judge is not None else NAN,
             estimate=estimate,
             answer=answer,
             camera=view.frames[-1].camera if view is not None else '',
@@ -304,6 +305,7 @@ class ProgressMonitor:
             window=watched.shown.frames if watched is not None and watched.shown else (),
             plan=watched.memory.steps() if watched is not None else (),
             thought=watched.memory.thought if watched is not None else '',
+            prompt_hash=self._strategy.prompt_hash,
             stalls=stalls,
             successes=successes,
             ticks=watched.ticks if watched is not None else 0,
@@ -333,7 +335,7 @@ class ProgressMonitor:
         if doubt is not None:
             return State.UNSURE, doubt[0], doubt[1]
         state = watched.judge.state(now_ns)
-        message = _STATE_MESSAGES.get(state, '')
+        message = _STATE_MESSAGES.get(state, watched.judge.doubt)
         stall = watched.current_stall
         if stall is not None and not message:
             message = stall.explanation

@@ -88,6 +88,8 @@ def check(declaration: Declaration, value: Any) -> Any:
         value = float(value)
     if declaration.type is tuple and isinstance(value, (list, tuple)):
         value = tuple(str(item) for item in value)
+    if isinstance(value, bool) and {'yes', 'no'} <= set(declaration.choices):
+        value = 'yes' if value else 'no'  # YAML reads the words so
     expected: Any = declaration.type
     wrong_bool = isinstance(value, bool) and expected is not bool
     if wrong_bool or not isinstance(value, expected):

@@ -28,21 +28,24 @@ class ModelTrust:
         self._answers: deque[tuple[Evidence, str]] = deque(maxlen=_REMEMBERED)
         self._refused = False
         self._good = 0
-        self._waiting_since_ns: int | None = None
+        self._waiting: dict[str, int] = {}
 
     @property
     def refused(self) -> bool:
         """Whether the model has refused and not answered well for long enough since."""
         return self._refused
 
-    def asked(self, now_ns: int) -> None:
-        """A question was asked; the wait counts from the first that is unanswered."""
-        if self._waiting_since_ns is None:
-            self._waiting_since_ns = now_ns
+    def asked(self, session: str, now_ns: int) -> None:
+        """A question of ``session`` was asked; the wait counts from the first unanswered one."""
+        self._waiting.setdefault(session, now_ns)
 
-    def heard(self) -> None:
-        """Nothing is being waited for any more."""
-        self._waiting_since_ns = None
+    def heard(self, session: str) -> None:
+        """Nothing of ``session`` is being waited for any more."""
+        self._waiting.pop(session, None)
+
+    def forget_questions(self) -> None:
+        """Nothing at all is being waited for any more."""
+        self._waiting.clear()
 
     def weigh(self, evidence: Evidence, message: str = '') -> None:
         """Take in what one answer was worth, and why where the evidence alone does not say it."""
@@ -57,7 +60,7 @@ class ModelTrust:
     def doubt(self, now_ns: int) -> tuple[Evidence, str] | None:
         """Why the model is not worth listening to at ``now_ns``; None: it is."""
         timeout = self._config.answer_timeout
-        waiting = self._waiting_since_ns
+        waiting = min(self._waiting.values(), default=None)
         if waiting is not None and (now_ns - waiting) * 1e-9 > timeout:
             return Evidence.MODEL_LATE, f'No answer of the model for more than {timeout:g} s.'
         bad = [(kind, text) for kind, text in self._answers if kind is not Evidence.GOOD]

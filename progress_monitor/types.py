@@ -368,7 +368,11 @@ class PlanStep:
 
 @dataclass(frozen=True)
 class StallReport:
-    """Content of ``Stall.msg``."""
+    """Content of ``Stall.msg``.
+
+    ``noise`` is the standard deviation of the progress numbers, 0..1, and ``confidence`` the
+    probability, 0..1, that the evidence gives to the call.
+    """
 
     stalled: bool
     cause: StallCause
@@ -388,7 +392,11 @@ class StallReport:
 
 @dataclass(frozen=True)
 class SuccessReport:
-    """Content of ``Success.msg``."""
+    """Content of ``Success.msg``.
+
+    ``confidence`` is the share of the last ticks that say so, and ``noise`` the standard deviation
+    of the progress numbers, both 0..1.
+    """
 
     succeeded: bool
     event_id: str

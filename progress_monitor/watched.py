@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from progress_monitor.config import MonitorConfig
+from progress_monitor.evidence.inputs import Rest
 from progress_monitor.judgement.judge import Judge
+from progress_monitor.judgement.reports import Report
+from progress_monitor.judgement.tick import Tick
 from progress_monitor.memory import PlanMemory
 from progress_monitor.trust import ModelTrust
 from progress_monitor.types import (
@@ -48,8 +51,7 @@ class WatchedTask:
         self.shown: View | None = None
         self.finish = ''
         self._config = config
-        self._stall: StallReport | None = None
-        self._success: SuccessReport | None = None
+        self._withdrawn: list[Report] = []
 
     @property
     def current_stall(self) -> StallReport | None:
@@ -65,8 +67,7 @@ class WatchedTask:
     def apply(self, config: MonitorConfig) -> None:
         """Judge by changed parameters from now on.
 
-        The plan stays. A judge that is discarded withdraws what it has said first: call
-        ``take_reports`` before and after.
+        The plan stays. A judge that is discarded withdraws what it has said.
         """
         old, self._config = self._config, config
         self.memory.configure(config.memory)
@@ -74,19 +75,25 @@ class WatchedTask:
             self.trust = ModelTrust(config.evidence)
         judged = ('signal', 'stall', 'regression', 'success', 'memory')
         if any(getattr(old, group) != getattr(config, group) for group in judged):
+            self.judge.withdraw('The parameters were changed; judging starts anew.')
+            self._withdrawn += self.judge.take_reports()
             self.judge = Judge(config, self.task)
-            self._stall = self._success = None
 
     def take(
-        self, estimate: Estimate, answer: Generated | Scored, view: View, rest_ns: int | None
+        self,
+        estimate: Estimate,
+        answer: Generated | Scored,
+        view: View,
+        session: str,
+        rest: Rest,
     ) -> None:
         """Take one readable answer into memory and judgement.
 
-        :param rest_ns: stamp since which nothing has moved in any picture; None: something does.
+        :param rest: whether anything moves in the pictures.
         """
         self.ticks += 1
         self.shown = view
-        self.trust.heard()
+        self.trust.heard(session)
         if isinstance(answer, Generated):
             self.finish = answer.finish.value
         self.trust.weigh(*self._worth(estimate, answer))
@@ -94,32 +101,37 @@ class WatchedTask:
             self.judge.hold()
             return
         steps = estimate.remaining_steps
-        news = steps == () or rest_ns is None or not self.memory.steps()
-        if steps is not None and news:
+        news = steps == () or rest.since_ns is None or not self.memory.steps()
+        # A score repeats the list of the last text, which has been counted already.
+        if steps is not None and news and isinstance(answer, Generated):
             self.memory.update(steps, estimate.stamp_ns)
         if estimate.thought:
             self.memory.thought = estimate.thought
-        self.judge.add(estimate, self.memory.current, self.memory.undone, rest_ns)
+        self.judge.add(
+            Tick(
+                estimate,
+                step=self.memory.current,
+                undone=self.memory.undone,
+                done_steps=self.memory.done_steps,
+                resting_since_ns=rest.since_ns,
+                never_moved=rest.never_moved,
+                frames=len(view.frames),
+            )
+        )
 
-    def take_failure(self, failure: Failure | None, message: str) -> None:
-        """Take note that a question has no answer."""
-        self.trust.heard()
+    def take_failure(self, session: str, failure: Failure | None, message: str) -> None:
+        """Take note that a question of ``session`` has no answer."""
+        self.trust.heard(session)
         kind = _FAILURES[failure or Failure.LOST]
         said = f'The model refuses the question: {message}.' if failure is Failure.REFUSED else ''
         self.trust.weigh(kind, said)
         self.judge.hold()
 
-    def take_reports(self) -> tuple[tuple[StallReport, ...], tuple[SuccessReport, ...]]:
+    def take_reports(self) -> tuple[list[StallReport], list[SuccessReport]]:
         """Reports of the judge that have not been taken yet, in order."""
-        stalls: list[StallReport] = []
-        successes: list[SuccessReport] = []
-        if self.judge.stall is not None and self.judge.stall is not self._stall:
-            self._stall = self.judge.stall
-            stalls.append(self._stall)
-        if self.judge.success is not None and self.judge.success is not self._success:
-            self._success = self.judge.success
-            successes.append(self._success)
-        return tuple(stalls), tuple(successes)
+        reports, self._withdrawn = [*self._withdrawn, *self.judge.take_reports()], []
+        stalls = [report for report in reports if isinstance(report, StallReport)]
+        return stalls, [report for report in reports if isinstance(report, SuccessReport)]
 
     @staticmethod
     def _worth(estimate: Estimate, answer: Generated | Scored) -> tuple[Evidence, str]:

@@ -66,11 +66,11 @@ def fail(order: str) -> None:
         raise MemoryError
 
 
-def missing(config: ModelConfig) -> FakeEngine:
+def missing(config: ModelConfig, *images: int) -> FakeEngine:
     raise VLMError(f'model.path: there is no folder {config.path}')
 
 
-def make(config: ModelConfig) -> FakeEngine:
+def make(config: ModelConfig, *images: int) -> FakeEngine:
     return FakeEngine(Path(os.environ['ROS_FAKE_CONTROL']))
 
 

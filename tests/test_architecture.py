@@ -14,6 +14,7 @@ PACKAGE = ROOT / 'progress_monitor'
 # Lower rooms first; a room may import from its own level only itself.
 LEVELS = (
     ('types', 'parameters'),
+    ('strategy_config',),
     ('config',),
     ('steps', 'resize', 'parameter_file'),
     ('evidence', 'history', 'memory', 'pictures', 'trust', 'judgement', 'strategies'),

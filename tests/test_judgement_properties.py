@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from judging import TASK, config, ns
 
 from progress_monitor.judgement.judge import Judge
+from progress_monitor.judgement.tick import Tick
 from progress_monitor.types import NAN, Estimate, Evidence, StallCause, State
 
 ALLOWANCE, GAIN = 4.0, 0.04
@@ -37,7 +38,7 @@ def _calls(judge: Judge, series) -> list[StallCause]:
     """Causes called while ``series`` of (seconds, progress) is judged."""
     seen, causes = None, []
     for seconds, progress in series:
-        judge.add(_estimate(seconds, progress), REST[0], False)
+        judge.add(Tick(_estimate(seconds, progress), REST[0]))
         if judge.stall is not seen and judge.stall is not None:
             seen = judge.stall
             causes.append(seen.cause)
@@ -64,7 +65,7 @@ def _at_rest(judge: Judge, times, wander, rest: float) -> list[State]:
     for seconds, n in zip(times, wander, strict=False):
         since = ns(rest) if seconds - rest >= STILL_AFTER else None
         level = 0.02 * seconds if seconds <= rest or since is None else 0.5 + 0.4 * n
-        judge.add(_estimate(seconds, level), REST[0], False, since)
+        judge.add(Tick(_estimate(seconds, level), REST[0], resting_since_ns=since))
         states.append(judge.state(ns(seconds)))
     return states
 
@@ -84,13 +85,13 @@ def test_before_the_first_motion_nothing_changes_and_nothing_counts(gap, wander,
     judge = Judge(CONFIG, TASK)
     times = _times([gap] * 120)
     for seconds, n in zip(times[:ticks], wander, strict=False):
-        judge.add(_estimate(seconds, 0.5 + 0.4 * n), REST[0], False, ns(times[0]))
+        judge.add(Tick(_estimate(seconds, 0.5 + 0.4 * n), REST[0], resting_since_ns=ns(times[0])))
         assert judge.progress == 0.5 + 0.4 * wander[0]
         if seconds >= times[0] + CONFIG.stall.grace_period + ALLOWANCE + 3.0 * gap + 1e-6:
             assert judge.state(ns(seconds)) is State.STALLED
     standing = judge.stall
     for seconds in times[ticks:]:
-        judge.add(_estimate(seconds, 0.02 * GAIN * (seconds - times[ticks])), REST[0], False)
+        judge.add(Tick(_estimate(seconds, 0.02 * GAIN * (seconds - times[ticks])), REST[0]))
         if standing is None and seconds < times[ticks] + ALLOWANCE - gap:
             assert judge.stall is None
 
@@ -103,7 +104,7 @@ def test_a_recovery_of_a_scene_at_rest_measures_anew(gap, wander):
     judge.recover(ns(times[60]), 2.0)
     again = times[60] + 2.0 + ALLOWANCE
     for seconds, n in zip(times[60:], wander, strict=False):
-        judge.add(_estimate(seconds, 0.5 + 0.4 * n), REST[0], False, ns(2.0))
+        judge.add(Tick(_estimate(seconds, 0.5 + 0.4 * n), REST[0], resting_since_ns=ns(2.0)))
         assert judge.state(ns(seconds)) is not State.STALLED or seconds >= again - gap
 
 
@@ -114,7 +115,7 @@ def test_a_frozen_series_always_stalls_and_is_called_in_time(gaps, noise, level)
     due = 1.0 + ALLOWANCE
     for seconds, n in zip(times, noise, strict=False):
         last = seconds
-        judge.add(_estimate(seconds, level + 0.99 * n * GAIN / 4.0), REST[0], False)
+        judge.add(Tick(_estimate(seconds, level + 0.99 * n * GAIN / 4.0), REST[0]))
         if judge.stall is not None:
             break
     counted = last - times[0]
@@ -167,7 +168,7 @@ def test_time_without_evidence_does_not_count(ticks):
             watched += gap
             if watched > ALLOWANCE:
                 break
-            judge.add(_estimate(clock, 0.3), REST[0], False)
+            judge.add(Tick(_estimate(clock, 0.3), REST[0]))
     assert judge.stall is None
 
 
@@ -190,7 +191,7 @@ def test_single_outliers_change_no_call(gaps, noise, every):
 def test_any_series_gives_a_state_and_bounded_numbers(values):
     judge = Judge(CONFIG, TASK)
     for index, value in enumerate(values):
-        judge.add(_estimate(0.5 * index, value, () if value > 0.97 else REST), REST[0], False)
+        judge.add(Tick(_estimate(0.5 * index, value, () if value > 0.97 else REST), REST[0]))
         assert 0.0 <= judge.progress <= 1.0
         assert judge.state(ns(0.5 * index)) in (
             State.OBSERVING, State.PROGRESSING, State.STALLED, State.REGRESSING, State.SUCCEEDED,

@@ -349,7 +349,7 @@ def test_a_recovery_ends_the_stall_suspends_judgement_and_measures_anew():
     assert again[0][1].event_id != released[0].event_id
 
 
-def test_a_step_that_hangs_again_and_again_ends_with_a_person():
+def test_a_step_that_hangs_again_and_again_is_what_it_is_every_time():
     backend = ScriptedBackend(lambda t: answer_text(0.6))
     monitor = ProgressMonitor(config(), backend)
     monitor.set_task(TASK, 0)
@@ -359,7 +359,7 @@ def test_a_step_that_hangs_again_and_again_ends_with_a_person():
         updates = play(monitor, live(start + 9.9, start=start), start + 9.9, start=start)
         hints += [report.hint for report in calls(updates) if report.stalled]
         monitor.acknowledge_recovery(ns(start + 9.9))
-    assert hints == [RecoveryHint.RETRY, RecoveryHint.REPLAN, RecoveryHint.ASK_PERSON]
+    assert hints == [RecoveryHint.RETRY] * 3
 
 
 def test_the_memory_is_told_only_when_asked_for():

@@ -72,5 +72,5 @@ def take_fault():
     return fault
 
 
-def make(config):
+def make(config, *images):
     return FaultyEngine(config)

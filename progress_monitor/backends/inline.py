@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from progress_monitor.types import (
     BackendState,
@@ -29,7 +30,8 @@ class InlineBackend:
         :raises VLMError: if it cannot be loaded.
         """
         if engine is None:
-            engine = load_engine(config)
+            # Nobody waits, so no machine is too slow.
+            engine = load_engine(replace(config, deadline_s=math.inf))
         self._engine: Engine | None = engine
         self._completions: list[Completion] = []
 
@@ -46,6 +48,7 @@ class InlineBackend:
             BackendState.READY,
             message='; '.join(info.notes),
             model=info.model,
+            revision=info.revision,
             quantization=info.quantization,
             device=info.device,
             memory_mb=self._engine.memory_mb(),

@@ -11,7 +11,9 @@ from progress_monitor.parameters import ParameterError
 from progress_monitor.types import Backend
 
 BACKENDS: dict[str, Callable[[NodeConfig], Backend]] = {
-    'worker': lambda config: WorkerBackend(config.model),
+    'worker': lambda config: WorkerBackend(
+        config.model, images=(config.window.min_images, config.window.max_images)
+    ),
     'openai': lambda config: OpenAIBackend(
         config.server, config.model.deadline_s, config.model.max_new_tokens
     ),

@@ -54,11 +54,19 @@ class WorkerBackend:
     call one of them a few times a second. They may be called from several threads.
     """
 
-    def __init__(self, config: ModelConfig, engine: str = DEFAULT_ENGINE) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        engine: str = DEFAULT_ENGINE,
+        images: tuple[int, int] = (5, 17),
+    ) -> None:
         """Start the first worker.
 
-        :param engine: ``module:function`` that makes the worker's ``Engine`` from ``config``.
+        :param engine: ``module:function`` that makes the worker's ``Engine`` from ``config`` and
+            ``images``.
+        :param images: fewest and most frames of a window, for which the engine gets ready.
         """
+        self._images = images
         self._config = config
         self._engine = engine
         self._lock = threading.RLock()
@@ -73,7 +81,9 @@ class WorkerBackend:
         self._choice: str | None = None
         self._capabilities: Capabilities | None = None
         self._worker: WorkerProcess | None = None
-        self._status = BackendStatus(BackendState.LOADING, model=config.path)
+        self._status = BackendStatus(
+            BackendState.LOADING, model=config.path, profile=config.profile
+        )
         self._start()
 
     @property
@@ -210,6 +220,8 @@ class WorkerBackend:
             revision=str(message.get('revision', '')),
             quantization=str(message.get('quantization', '')),
             device=str(message.get('device', '')),
+            profile=self._config.profile,
+            max_pixels=self._capabilities.max_pixels,
             memory_mb=_memory(message),
             restarts=self._status.restarts,
         )
@@ -277,7 +289,12 @@ class WorkerBackend:
     def _start(self) -> None:
         config = dataclasses.asdict(self._config)
         config['quantization'] = self._chosen
-        setup = {'slot_bytes': self._store.slot_bytes, 'config': config, 'engine': self._engine}
+        setup = {
+            'slot_bytes': self._store.slot_bytes,
+            'config': config,
+            'engine': self._engine,
+            'images': self._images,
+        }
         self._worker = None
         self._due = time.monotonic() + self._config.load_deadline_s
         try:

@@ -24,6 +24,7 @@ from progress_monitor.backends.messages import (
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.engine import Engine
 from progress_monitor.vlm.errors import RequestRefused, VLMError
+from progress_monitor.vlm.hub import prepare
 
 DECODING_SHARE = 0.8
 _NICENESS = 5
@@ -42,7 +43,9 @@ def main() -> None:
     frames = FrameView(setup['frames'], setup['slot_bytes'])
     config = ModelConfig(**setup['config'])
     try:
-        engine = _load(setup['engine'], config)
+        prepare(config, lambda done, total: _say_download(channel, done, total))
+        channel.send(encode({'kind': 'loading'}))
+        engine = _load(setup['engine'], config, setup['images'])
         channel.send(encode(_ready(engine)))
         while datagram := channel.recv(DATAGRAM_BYTES):
             request = read_request(decode(datagram), frames)
@@ -59,10 +62,16 @@ def main() -> None:
     os._exit(0)
 
 
-def _load(name: str, config: ModelConfig) -> Engine:
+def _load(name: str, config: ModelConfig, images: list[int]) -> Engine:
     module, function = name.split(':')
-    engine: Engine = getattr(import_module(module), function)(config)
+    engine: Engine = getattr(import_module(module), function)(config, *images)
     return engine
+
+
+def _say_download(channel: socket.socket, done: int, total: int) -> None:
+    share = f' ({done / total:.0%})' if total else ''
+    text = f'The model is being downloaded: {done / 1e6:.0f} of {total / 1e6:.0f} MB{share}.'
+    channel.send(encode({'kind': 'downloading', 'text': text}))
 
 
 def _ready(engine: Engine) -> dict[str, Any]:
@@ -70,6 +79,7 @@ def _ready(engine: Engine) -> dict[str, Any]:
     return {
         'kind': 'ready',
         'model': info.model,
+        'revision': info.revision,
         'quantization': info.quantization,
         'device': info.device,
         'notes': list(info.notes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from progress_monitor.config import EvidenceConfig
+from progress_monitor.config import CameraConfig, EvidenceConfig
 from progress_monitor.evidence.camera import CameraWatch
 from progress_monitor.types import Evidence, Frame
 
@@ -25,30 +25,55 @@ class InputReport:
         return self.evidence is Evidence.GOOD
 
 
+@dataclass(frozen=True)
+class Rest:
+    """Since when nothing moves, None while something does, and whether nothing ever has.
+
+    ``since_ns`` is set only where that is a while ago, or always was so.
+    """
+
+    since_ns: int | None
+    never_moved: bool
+
+
 class Inputs:
     """Follows the streams of all cameras.
 
     :param cameras: names of the cameras that are expected.
     """
 
-    def __init__(self, config: EvidenceConfig, cameras: Sequence[str], now_ns: int) -> None:
+    def __init__(
+        self,
+        config: EvidenceConfig,
+        known: CameraConfig,
+        cameras: Sequence[str],
+        now_ns: int,
+    ) -> None:
         self._config = config
+        self._known = known
+        self._watches: dict[str, CameraWatch] = {}
         self._expected = tuple(cameras)
         self._noted: tuple[Evidence, str] | None = None
         self._live: tuple[str, ...] = ()
         self.restart(now_ns)
 
     def restart(self, now_ns: int) -> None:
-        """Forget the streams: a new time line, or a new task."""
-        self._watches: dict[str, CameraWatch] = {}
+        """A new time line, or a new task: begin anew with what is known of each camera."""
+        self._noted = None
+        self._live = ()
+        self._seen: set[str] = set()
         self._started_ns = now_ns
+        for watch in self._watches.values():
+            watch.restart()
 
     def observe(self, frame: Frame) -> bool:
         """Take in a frame; whether it shows something new and usable."""
         self._noted = None
         watch = self._watches.get(frame.camera)
         if watch is None:
-            watch = self._watches[frame.camera] = CameraWatch(self._config, frame.camera)
+            watch = CameraWatch(self._config, frame.camera, self._known.noise_free)
+            self._watches[frame.camera] = watch
+        self._seen.add(frame.camera)
         return watch.observe(frame.stamp_ns, frame.image)
 
     def note(self, evidence: Evidence, message: str) -> None:
@@ -60,11 +85,12 @@ class Inputs:
         if self._noted is not None:
             return InputReport(*self._noted)
         names = [*self._expected, *(name for name in self._watches if name not in self._expected)]
+        names = [name for name in names if name in self._expected or name in self._seen]
         verdicts: dict[str, tuple[Evidence, str]] = {}
         jumped = []
         for name in names:
             watch = self._watches.get(name)
-            if watch is None:
+            if watch is None or name not in self._seen:
                 verdicts[name] = (Evidence.NO_FRAMES, f'camera {name}: no frame yet')
                 continue
             if watch.check_ahead(now_ns):
@@ -75,7 +101,7 @@ class Inputs:
         said = '; '.join(text for _, text in verdicts.values() if text)
         if live:
             return InputReport(Evidence.GOOD, said, live, tuple(jumped))
-        if not self._watches:
+        if not self._seen:
             waited = (now_ns - self._started_ns) * 1e-9
             if waited <= self._config.frame_timeout:
                 return InputReport(Evidence.UNKNOWN, 'Waiting for the first frame.')
@@ -83,10 +109,10 @@ class Inputs:
         worst = next(kind for kind, _ in verdicts.values() if kind is not Evidence.GOOD)
         return InputReport(worst, said, jumped=tuple(jumped))
 
-    def resting_since_ns(self, stamp_ns: int) -> int | None:
-        """Stamp since which no camera has seen anything move, if that is a while ago or always."""
+    def rest(self, stamp_ns: int) -> Rest:
+        """Whether anything moved before any camera at ``stamp_ns``, and since when nothing has."""
         watches = [self._watches[name] for name in self._live if name in self._watches]
         moved_ns = max((watch.resting_since_ns for watch in watches), default=stamp_ns)
         resting = (stamp_ns - moved_ns) * 1e-9 >= self._config.still_after
-        always = bool(watches) and not any(watch.has_moved for watch in watches)
-        return moved_ns if resting or always else None
+        never = bool(watches) and not any(watch.has_moved for watch in watches)
+        return Rest(moved_ns if resting or never else None, never)

@@ -36,8 +36,13 @@ class StepAllowances:
 
     def of(self, step: str) -> float:
         """Allowance of ``step``, by the entry whose text is likest to it."""
+        own = self.named(step)
+        return self._default if own is None else own
+
+    def named(self, step: str) -> float | None:
+        """The allowance that an entry gives to ``step``; None without one."""
         scored = [
             (likeness(step, text, self._similarity), seconds) for text, seconds in self._entries
         ]
         best = max(scored, default=(0.0, 0.0))
-        return best[1] if step and best[0] > 0.0 else self._default
+        return best[1] if step and best[0] > 0.0 else None

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from progress_monitor.config import MonitorConfig
 from progress_monitor.judgement.allowance import StepAllowances
+from progress_monitor.judgement.clock import ObservedClock, Suspension
+from progress_monitor.judgement.noise import NoiseModel
 from progress_monitor.judgement.regression import LoopRule, RegressionRule
+from progress_monitor.judgement.reports import Report, Reports
+from progress_monitor.judgement.rest import STEP_NATS, RestEvidence
 from progress_monitor.judgement.signal import ProgressSignal, Sample
 from progress_monitor.judgement.stall import StallRule, onset
 from progress_monitor.judgement.success import SuccessRule
+from progress_monitor.judgement.tick import Tick
+from progress_monitor.judgement.words import UNDONE, explain, hint
 from progress_monitor.types import (
     NAN,
-    Estimate,
-    RecoveryHint,
     StallCause,
     StallReport,
     State,
@@ -26,16 +31,17 @@ from progress_monitor.types import (
     Verdict,
 )
 
-LEAST_GAP_S = 1.0
-GAP_INTERVALS = 4.0
+MOST_ODDS = 30.0
+WILD_DEVIATIONS = 4.0
+LEAST_WILD = 0.08
 
 
 class Judge:
     """Judges one task; make a new one for the next.
 
-    Time is *observed time*: the ROS clock of the acquisition stamps, which stands still over a gap
-    of more than four usual intervals between ticks (and at least a second) and while ``hold`` says
-    that there is nothing to judge by. So neither silence nor a jump of the clock makes a stall.
+    Time is *observed time* (``clock.py``): the ROS clock of the acquisition stamps, which stands
+    still over a gap between ticks and while ``hold`` says that there is nothing to judge by. So
+    neither silence nor a jump of the clock makes a stall.
     """
 
     def __init__(self, config: MonitorConfig, task: Task) -> None:
@@ -43,33 +49,32 @@ class Judge:
         self._task = task
         self._allowances = StepAllowances(config, task)
         stall, regression = config.stall, config.regression
+        self._clock = ObservedClock()
+        self._suspension = Suspension(stall.grace_period)
         self._signal = ProgressSignal(config.signal)
+        self._noise = NoiseModel()
+        self._rest = RestEvidence(config.evidence.still_after)
         self._stall = StallRule(stall)
         self._regression = RegressionRule(
             regression, max(stall.minimum_gain, 0.25 * regression.drop), stall.release
         )
         self._loop = LoopRule(stall)
         self._success = SuccessRule(config.success, regression)
-        self._time = 0.0
-        self._held = True
+        self._reports = Reports()
         self._kept = NAN
         self._moved = False
-        self._last_stamp_ns: int | None = None
-        self._suspended_until_ns: int | None = None
         self._allowance = 0.0
-        self._report: StallReport | None = None
-        self._success_report: SuccessReport | None = None
-        self._calls: Counter[tuple[StallCause, str]] = Counter()
+        self._steps: list[tuple[float, int]] = []
 
     @property
     def stall(self) -> StallReport | None:
         """The newest report on a stall, released or not; None before the first."""
-        return self._report
+        return self._reports.stall
 
     @property
     def success(self) -> SuccessReport | None:
         """The newest report on success; None before the first."""
-        return self._success_report
+        return self._reports.success
 
     @property
     def progress(self) -> float:
@@ -81,25 +86,61 @@ class Judge:
         """Filtered rate, 1/s; NaN before three ticks."""
         return self._signal.rate()
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the progress numbers, 0..1; NaN before three ticks."""
+        return self._noise.scatter if len(self._signal.samples) >= 3 else NAN
+
+    @property
+    def confidence(self) -> float:
+        """How sure the evidence makes of what is said of the task, 0..1; NaN before any."""
+        if self._success.active:
+            return self._success.confidence
+        if self._reports.stall is not None and self._reports.stall.stalled:
+            return self._reports.stall.confidence
+        if not self._signal.samples:
+            return NAN
+        odds = self._stall.test.odds
+        return 1.0 - _probability(odds) if math.isfinite(odds) else 1.0
+
+    @property
+    def doubt(self) -> str:
+        """Why it cannot be told whether the task goes on; empty where it can."""
+        if not self._stall.cannot_tell or self._success.active or self._reports.stalled:
+            return ''
+        return (
+            f'The progress numbers scatter by {self._noise.scatter * 100.0:.1f} points, too much '
+            f'to tell slow progress from none within {self._config.stall.longest:g} allowances.'
+        )
+
+    def take_reports(self) -> list[Report]:
+        """Every report since the last call, oldest first."""
+        return self._reports.take()
+
     def state(self, now_ns: int) -> State:
-        """What the series says, were there nothing wrong with the evidence."""
+        """What the series says, were there nothing wrong with the evidence.
+
+        It is UNSURE when the numbers scatter too much to tell; ``doubt`` says so in words.
+        """
         if self._success.active:
             return State.SUCCEEDED
-        if self._report is not None and self._report.stalled:
-            lost = self._report.cause is StallCause.REGRESSION
+        report = self._reports.stall
+        if report is not None and report.stalled:
+            lost = report.cause is StallCause.REGRESSION
             return State.REGRESSING if lost else State.STALLED
-        if self._last_stamp_ns is None or self._suspended(now_ns):
+        if self._clock.stamp_ns is None or self._suspension.covers(now_ns):
             return State.OBSERVING
-        return State.PROGRESSING
+        return State.UNSURE if self.doubt else State.PROGRESSING
 
     def hold(self) -> None:
         """There is nothing to judge by: observed time stands still until the next estimate."""
-        self._held = True
+        self._clock.hold()
 
     def rebase(self) -> None:
         """Measure from the next estimate on; calls that stand, stand."""
         self._signal.clear()
-        self._held = True
+        self._clock.hold()
+        self._rest.restart()
         self._kept = NAN
         if not self._stall.active:
             self._stall.restart()
@@ -109,94 +150,88 @@ class Judge:
 
     def clock_went_back(self) -> None:
         """The stamps start again earlier: forget those that were seen."""
-        self._last_stamp_ns = None
-        self._suspended_until_ns = None
+        self._clock.forget()
+        self._suspension.forget()
         self.rebase()
 
     def recover(self, now_ns: int, duration_s: float) -> None:
-        """A recovery starts: end the stall, judge nothing for ``duration_s``, then measure anew.
+        """A recovery starts: end stall and success, suspend judgement, then measure anew.
 
-        A ``duration_s`` of 0 takes the grace period.
+        What is ended is reported. A ``duration_s`` of 0 takes the grace period.
         """
-        duration = duration_s if duration_s > 0.0 else self._config.stall.grace_period
         self._release('A recovery has been started.')
+        if self._success.active and self._reports.success is not None:
+            stamp_ns = self._clock.stamp_ns or now_ns
+            self._report_success(False, self._reports.success.event_id, stamp_ns)
         self._success.restart()
         self._signal.clear()
         self._restart_rules()
-        self._held = True
-        self._suspended_until_ns = now_ns + round(duration * 1e9)
+        self._clock.hold()
+        self._suspension.begin(now_ns, duration_s)
 
     def withdraw(self, why: str) -> None:
         """What was said is given up: end the stall; a success stays what it was."""
         self._release(why)
 
-    def add(
-        self, estimate: Estimate, step: str, undone: bool, still_since_ns: int | None = None
-    ) -> None:
-        """Take in one usable estimate.
-
-        Estimates whose stamp is not newer than the last one are ignored. Where nothing has moved
-        for a while, progress is what it was: a model that then changes its mind shows how much
-        its answer depends on the window, and says nothing of the task. It may still come to see
-        that the task is done. A stall is measured from the last motion, if that is earlier than the
-        last change of mind. What was said before the first motion of all is kept until then, and
-        all is measured anew from there.
-
-        :param step: the first remaining step; empty: none or not known.
-        :param undone: whether the plan holds a step that was done and is needed again.
-        :param still_since_ns: stamp of the last motion in the picture, if that was
-            ``evidence.still_after`` ago or longer, or of the first frame, if nothing has moved
-            since; else None.
-        """
-        if not math.isfinite(estimate.progress):
+    def add(self, tick: Tick) -> None:
+        """Take in one usable estimate; one whose stamp is not newer than the last is ignored."""
+        stamp_ns = tick.estimate.stamp_ns
+        if not math.isfinite(tick.estimate.progress):
             self.hold()
             return
-        first = self._last_stamp_ns is None
-        if self._last_stamp_ns is not None and estimate.stamp_ns <= self._last_stamp_ns:
+        if not self._clock.is_new(stamp_ns):
             return
-        if still_since_ns is None and not self._moved:
+        first = self._clock.stamp_ns is None
+        self._see_first_motion(tick, first)
+        time = self._clock.advance(stamp_ns, self._signal.interval())
+        held = self._is_held(tick, time)
+        sample = self._filter(tick, time, held)
+        if held and self._success.active:
+            kept = replace(
+                tick.estimate, progress=self._kept, remaining_steps=(), verdict=Verdict.DONE
+            )
+            tick = replace(tick, estimate=kept)
+        if first:
+            self._suspension.start(stamp_ns)
+        if self._suspension.covers(stamp_ns):
+            self._judge_success(tick, sample)
+            return
+        if self._suspension.ended(stamp_ns):
+            self._restart_rules()
+        if not self._judge_success(tick, sample):
+            self._judge_motion(tick, sample, held)
+
+    def _see_first_motion(self, tick: Tick, first: bool) -> None:
+        """What was said before the first motion of all counts no more from there on."""
+        if tick.resting_since_ns is None and not self._moved:
             self._moved = True
             if not first:
                 self.rebase()
-        if still_since_ns is not None and math.isfinite(self._kept):
-            if self._success.active:
-                estimate = replace(
-                    estimate,
-                    progress=self._kept,
-                    remaining_steps=(),
-                    verdict=Verdict.DONE,
-                )
-            sample = self._take(replace(estimate, progress=self._kept))
-        else:
-            sample = self._take(estimate)
-            self._kept = self._signal.value()
-        if first and self._suspended_until_ns is None:
-            grace_ns = round(self._config.stall.grace_period * 1e9)
-            self._suspended_until_ns = estimate.stamp_ns + grace_ns
-        if self._suspended(estimate.stamp_ns):
-            self._judge_success(estimate, sample)
-            return
-        if self._suspended_until_ns is not None:
-            self._suspended_until_ns = None
-            self._restart_rules()
-        if self._judge_success(estimate, sample):
-            return
-        self._judge_motion(sample, step, undone, still_since_ns)
 
-    def _take(self, estimate: Estimate) -> Sample:
-        """Advance observed time to the estimate and filter it."""
-        if self._last_stamp_ns is not None and not self._held:
-            passed = (estimate.stamp_ns - self._last_stamp_ns) * 1e-9
-            usual = self._signal.interval()
-            longest = GAP_INTERVALS * usual if math.isfinite(usual) else math.inf
-            if passed <= max(longest, LEAST_GAP_S):
-                self._time += passed
-        self._held = False
-        self._last_stamp_ns = estimate.stamp_ns
-        return self._signal.add(self._time, estimate.stamp_ns, estimate.progress, estimate.spread)
+    def _is_held(self, tick: Tick, time: float) -> bool:
+        """Whether progress is what it was: nothing moves, and the numbers do not outweigh that."""
+        if tick.resting_since_ns is None:
+            self._rest.restart()
+            return False
+        if not math.isfinite(self._kept):
+            return False
+        rested = (tick.estimate.stamp_ns - tick.resting_since_ns) * 1e-9
+        counts = self._rest.add(time, tick.estimate.progress, tick.frames, tick.done_steps, rested)
+        return not counts
 
-    def _suspended(self, stamp_ns: int) -> bool:
-        return self._suspended_until_ns is not None and stamp_ns < self._suspended_until_ns
+    def _filter(self, tick: Tick, time: float, held: bool) -> Sample:
+        estimate = tick.estimate
+        stamp_ns, number, spread = estimate.stamp_ns, estimate.progress, estimate.spread
+        if held:
+            return self._signal.add(time, stamp_ns, self._kept, spread, self._kept)
+        influence = float(self._noise.influence(np.array([float(tick.frames)]))[0])
+        bare = min(max(number - influence, 0.0), 1.0)
+        sample = self._signal.add(time, stamp_ns, bare, spread, number, tick.frames)
+        self._signal.trim(influence, max(WILD_DEVIATIONS * self._noise.scatter, LEAST_WILD))
+        times, numbers, frames = self._signal.series
+        self._noise.add(times, numbers, frames, spread)
+        self._kept = self._signal.value()
+        return sample
 
     def _restart_rules(self) -> None:
         self._stall.restart()
@@ -204,84 +239,107 @@ class Judge:
         self._loop.restart()
         self._allowance = 0.0
 
-    def _judge_success(self, estimate: Estimate, sample: Sample) -> bool:
+    def _judge_success(self, tick: Tick, sample: Sample) -> bool:
         """Return whether the task is done, or has just been undone: nothing else is judged then."""
+        estimate = tick.estimate
         before = self._success.active
-        now = self._success.update(estimate)
+        now = self._success.update(estimate, self._noise)
         if now == before:
             return now
         if now:
             self._release('The task is done.')
             self._restart_rules()
-        else:
-            self._regression.force(sample)
-            first_step = estimate.remaining_steps[0] if estimate.remaining_steps else ''
-            self._call(StallCause.REGRESSION, first_step, sample, 'The finished task was undone')
-        event_id = (
-            f'{self._task.task_id}/success/{sample.stamp_ns}'
-            if now or self._success_report is None
-            else self._success_report.event_id
-        )
-        self._success_report = SuccessReport(
-            now,
-            event_id,
-            sample.stamp_ns,
-            self.progress,
-            self._success.confidence,
-            task_id=self._task.task_id,
-        )
+            self._report_success(True, self._event('success', sample), sample.stamp_ns)
+            return True
+        old = self._reports.success
+        event_id = old.event_id if old is not None else self._event('success', sample)
+        self._report_success(False, event_id, sample.stamp_ns)
+        self._regression.force(sample)
+        step = estimate.remaining_steps[0] if estimate.remaining_steps else ''
+        self._call(StallCause.REGRESSION, replace(tick, step=step), sample, UNDONE)
         return True
 
-    def _judge_motion(
-        self, sample: Sample, step: str, undone: bool, still_since_ns: int | None
-    ) -> None:
-        samples = self._signal.samples
+    def _judge_motion(self, tick: Tick, sample: Sample, held: bool) -> None:
         since = self._stall.since
-        allowance = max(self._allowances.of(step), self._allowance)
-        lost = self._regression.update(sample, undone)
-        looping = self._loop.update(sample, allowance)
+        allowance = max(self._allowances.of(tick.step), self._allowance)
+        lost = self._regression.update(sample, tick.undone, self._noise)
+        looping = self._loop.update(sample, allowance, self._noise.jitter)
         if lost:
             # What was reached before the fall is no baseline for the climb after it.
             self._stall.restart()
-        if still_since_ns is not None:
-            seen = itertools.takewhile(
-                lambda item: item.stamp_ns >= still_since_ns, reversed(samples)
-            )
-            self._stall.rest(min((item.time for item in seen), default=sample.time))
-        hung = not lost and self._stall.update(samples, allowance, self._signal.interval())
+        if held and tick.resting_since_ns is not None:
+            self._stall.rest(self._rest_from(tick.resting_since_ns, sample))
+        hung = not lost and self._hangs(tick, sample, allowance, held)
         # A step that may take longer keeps its allowance until progress is seen.
         self._allowance = allowance if self._stall.since == since else 0.0
         if looping:
-            self._call(StallCause.LOOPING, step, sample)
+            self._call(StallCause.LOOPING, tick, sample)
         elif lost:
-            self._call(StallCause.REGRESSION, step, sample)
+            self._call(StallCause.REGRESSION, tick, sample)
         elif hung:
             cause = StallCause.LOOPING if self._loop.falls >= 2 else StallCause.NO_CHANGE
-            self._call(cause, step, sample)
+            self._call(cause, tick, sample)
         else:
             self._release('Progress is being made again.')
 
-    def _call(self, cause: StallCause, step: str, sample: Sample, why: str = '') -> None:
-        """Report a stall, unless the same cause is being reported already."""
-        old = self._report
-        if old is not None and old.stalled and (old.cause is cause or _outranks(old.cause, cause)):
-            return
-        self._calls[cause, step] += 1
-        start = self._onset(cause, sample)
-        self._report = StallReport(
-            stalled=True,
-            cause=cause,
-            event_id=f'{self._task.task_id}/stall/{sample.stamp_ns}',
-            since_ns=start.stamp_ns,
-            evidence_first_ns=start.stamp_ns,
-            evidence_last_ns=sample.stamp_ns,
-            progress=self.progress,
-            rate=self.rate,
-            step=step,
-            hint=_hint(cause, self._calls[cause, step]),
-            explanation=self._explain(cause, step, start, sample, why),
-            task_id=self._task.task_id,
+    def _rest_from(self, stamp_ns: int, sample: Sample) -> float:
+        """Observed time of the first tick of a rest."""
+        samples = reversed(self._signal.samples)
+        seen = itertools.takewhile(lambda item: item.stamp_ns >= stamp_ns, samples)
+        return min((item.time for item in seen), default=sample.time)
+
+    def _hangs(self, tick: Tick, sample: Sample, allowance: float, held: bool) -> bool:
+        times, numbers, frames = self._signal.series
+        return self._stall.update(
+            self._signal.samples,
+            np.stack((times, numbers - self._noise.influence(frames))),
+            allowance,
+            self._signal.interval(),
+            self._noise,
+            against=self._steps_done(tick, sample, allowance),
+            held=held,
         )
+
+    def _steps_done(self, tick: Tick, sample: Sample, allowance: float) -> float:
+        """Evidence of the plan that work went on within the allowance, nats."""
+        self._steps.append((sample.time, tick.done_steps))
+        while self._steps[0][0] < sample.time - allowance:
+            self._steps.pop(0)
+        return STEP_NATS * (tick.done_steps - self._steps[0][1])
+
+    def _call(self, cause: StallCause, tick: Tick, sample: Sample, why: str = '') -> None:
+        """Report a stall, unless the same cause is being reported already."""
+        if not self._reports.says_more(cause):
+            return
+        start = self._onset(cause, sample)
+        named = self._allowances.named(tick.step) is not None
+        self._reports.call(
+            StallReport(
+                stalled=True,
+                cause=cause,
+                event_id=self._event('stall', sample),
+                since_ns=start.stamp_ns,
+                evidence_first_ns=start.stamp_ns,
+                evidence_last_ns=sample.stamp_ns,
+                progress=self.progress,
+                rate=self.rate,
+                step=tick.step,
+                hint=hint(cause, waits=tick.never_moved or named),
+                explanation=explain(cause, tick.step, start, sample, why),
+                task_id=self._task.task_id,
+                noise=self.noise,
+                confidence=self._sureness(cause, start, sample),
+            )
+        )
+
+    def _sureness(self, cause: StallCause, start: Sample, sample: Sample) -> float:
+        """Probability of the call by the evidence that it was made on."""
+        if cause is StallCause.NO_CHANGE:
+            odds = self._stall.test.odds
+            return _probability(odds) if math.isfinite(odds) else 1.0
+        fallen = start.level - sample.level
+        scatter = max(self._noise.of_mean(self._config.regression.confirm), 1e-6)
+        return _probability(0.5 * (fallen / scatter) ** 2)
 
     def _onset(self, cause: StallCause, sample: Sample) -> Sample:
         samples: Sequence[Sample] = list(self._signal.samples)
@@ -293,51 +351,26 @@ class Judge:
         baseline = self._stall.baseline if self._stall.baseline is not None else sample.level
         return onset(samples, baseline, 0.5 * self._config.stall.minimum_gain)
 
-    def _explain(
-        self, cause: StallCause, step: str, start: Sample, sample: Sample, why: str
-    ) -> str:
-        where = f' in the step "{step.rstrip(". ")}"' if step else ''
-        seconds = sample.time - start.time
-        if cause is StallCause.REGRESSION:
-            text = why or 'Progress was lost'
-            return (
-                f'{text}: from {start.level:.0%} to {sample.progress:.0%} '
-                f'within {seconds:.1f} s{where}.'
-            )
-        if cause is StallCause.LOOPING:
-            return f'Up and down without net gain for {seconds:.1f} s at {sample.level:.0%}{where}.'
-        return f'No progress for {seconds:.1f} s at {sample.level:.0%}{where}.'
+    def _event(self, kind: str, sample: Sample) -> str:
+        return f'{self._task.task_id}/{kind}/{sample.stamp_ns}'
 
-    def _release(self, explanation: str) -> None:
-        old = self._report
-        if old is None or not old.stalled:
-            return
-        self._report = StallReport(
-            stalled=False,
-            cause=StallCause.NONE,
-            event_id=old.event_id,
-            since_ns=old.since_ns,
-            evidence_first_ns=old.evidence_first_ns,
-            evidence_last_ns=self._last_stamp_ns or old.evidence_last_ns,
-            progress=self.progress,
-            rate=self.rate,
-            step=old.step,
-            hint=RecoveryHint.NONE,
-            explanation=explanation,
-            task_id=self._task.task_id,
+    def _release(self, why: str) -> None:
+        self._reports.release(why, self._clock.stamp_ns, self.progress, self.rate)
+
+    def _report_success(self, succeeded: bool, event_id: str, stamp_ns: int) -> None:
+        self._reports.succeed(
+            SuccessReport(
+                succeeded,
+                event_id,
+                stamp_ns,
+                self.progress,
+                self._success.confidence,
+                task_id=self._task.task_id,
+                noise=self.noise,
+            )
         )
 
 
-def _outranks(active: StallCause, new: StallCause) -> bool:
-    """Whether an active cause is kept: looping says more than its falls and its standing still."""
-    order = (StallCause.NO_CHANGE, StallCause.REGRESSION, StallCause.LOOPING)
-    return order.index(active) > order.index(new)
-
-
-def _hint(cause: StallCause, calls: int) -> RecoveryHint:
-    """Escalate while one step hangs again and again."""
-    if calls >= 3:
-        return RecoveryHint.ASK_PERSON
-    if cause is StallCause.NO_CHANGE and calls == 1:
-        return RecoveryHint.RETRY
-    return RecoveryHint.REPLAN
+def _probability(odds: float) -> float:
+    """Probability of log-odds in nats."""
+    return 1.0 / (1.0 + math.exp(-min(max(odds, -MOST_ODDS), MOST_ODDS)))

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Sequence
 
 from progress_monitor.config import RegressionConfig, StallConfig
+from progress_monitor.judgement.noise import NoiseModel
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
+
+VOTE_DEVIATIONS = 6.5
+MEAN_DEVIATIONS = 7.0
+SWING_DEVIATIONS = 8.0
+LENGTHS = (8, 16, 32)
 
 
 class RegressionRule:
     """A confirmed fall from the best level since the last baseline.
 
     Half of the fall is enough when the plan says so too, that is, when a step that was done is
-    needed again. Released when progress rises from the lowest level by ``gain``.
+    needed again. Where the numbers scatter, the fall must stand out of that: single ticks by
+    ``VOTE_DEVIATIONS``, or the mean of many of them by ``MEAN_DEVIATIONS`` of its own. Released
+    when progress rises from the lowest level by ``gain``.
     """
 
     def __init__(self, config: RegressionConfig, gain: float, release: int) -> None:
@@ -28,28 +38,48 @@ class RegressionRule:
         self.peak: float | None = None
         self.lowest = 1.0
         self.active = False
+        self._recent: deque[float] = deque(maxlen=LENGTHS[-1])
+        self._peaks = dict.fromkeys(LENGTHS, -math.inf)
         self._votes.clear()
         self._releases.clear()
 
-    def update(self, sample: Sample, undone: bool) -> bool:
+    def update(self, sample: Sample, undone: bool, noise: NoiseModel) -> bool:
         """Judge one tick and return whether progress is lost."""
         if self.peak is None:
             self.peak = sample.level
         if self.active:
             self.lowest = min(self.lowest, sample.level)
-            if self._releases.add(sample.progress >= self.lowest + self._gain):
+            gain = max(self._gain, 4.0 * noise.scatter)
+            if self._releases.add(sample.progress >= self.lowest + gain):
                 self.restart()
                 self.peak = sample.level
             return self.active
         self.peak = max(self.peak, sample.level)
         drop = 0.5 * self._drop if undone else self._drop
-        if self._votes.add(sample.progress <= self.peak - drop) and sample.progress <= (
-            self.peak - drop
-        ):
+        needed = max(drop, VOTE_DEVIATIONS * noise.scatter)
+        fallen = sample.progress <= self.peak - needed
+        agreed = self._votes.add(fallen) and fallen
+        if self._mean_has_fallen(sample, drop, noise) or agreed:
             self.active = True
             self.lowest = sample.progress
             self._releases.clear()
         return self.active
+
+    def _mean_has_fallen(self, sample: Sample, drop: float, noise: NoiseModel) -> bool:
+        """Whether a running mean has fallen; only asked where single ticks cannot show it."""
+        self._recent.append(sample.progress)
+        if VOTE_DEVIATIONS * noise.scatter <= drop:
+            return False
+        recent = list(self._recent)
+        fallen = False
+        for ticks in LENGTHS:
+            if len(recent) < ticks:
+                break
+            mean = sum(recent[-ticks:]) / ticks
+            self._peaks[ticks] = max(self._peaks[ticks], mean)
+            needed = max(drop, MEAN_DEVIATIONS * noise.of_mean(ticks))
+            fallen = fallen or mean <= self._peaks[ticks] - needed
+        return fallen
 
     def force(self, sample: Sample) -> None:
         """Take progress as lost, whatever the fall."""
@@ -87,19 +117,20 @@ class LoopRule:
         self._rising = True
         self._extreme = 0.0
 
-    def update(self, sample: Sample, allowance: float) -> bool:
+    def update(self, sample: Sample, allowance: float, jitter: float) -> bool:
         """Judge one tick and return whether the task goes round in circles."""
+        swing = max(self._swing, SWING_DEVIATIONS * jitter)
         if self._best is None or sample.level >= self._best + self._gain:
             self._best, self.since = sample.level, sample.time
             self.falls, self._rising, self._extreme = 0, True, sample.level
             return False
         if self._rising:
             self._extreme = max(self._extreme, sample.level)
-            if sample.level <= self._extreme - self._swing:
+            if sample.level <= self._extreme - swing:
                 self._rising, self._extreme = False, sample.level
                 self.falls += 1
         else:
             self._extreme = min(self._extreme, sample.level)
-            if sample.level >= self._extreme + self._swing:
+            if sample.level >= self._extreme + swing:
                 self._rising, self._extreme = True, sample.level
         return self.falls >= 2 and sample.time - self.since >= self._allowances * allowance

@@ -60,6 +60,8 @@ class ProgressSignal:
     def __init__(self, config: SignalConfig) -> None:
         self._config = config
         self._samples: deque[Sample] = deque(maxlen=HISTORY)
+        self._series = np.empty((3, 2 * HISTORY))
+        self._end = 0
 
     @property
     def samples(self) -> deque[Sample]:
@@ -70,17 +72,47 @@ class ProgressSignal:
     def level(self) -> float:
         return self._samples[-1].level if self._samples else NAN
 
+    @property
+    def series(self) -> Floats:
+        """Observed time in s, number and frames shown of the judged ticks: (3, ticks) float64.
+
+        The number is as the model named it, with what the frames shown add to it.
+        """
+        return self._series[:, self._end - len(self._samples) : self._end]
+
     def clear(self) -> None:
         self._samples.clear()
 
-    def add(self, time: float, stamp_ns: int, progress: float, spread: float) -> Sample:
-        """Take in one tick; ``time`` must not go back."""
+    def add(
+        self,
+        time: float,
+        stamp_ns: int,
+        progress: float,
+        spread: float,
+        number: float,
+        frames: int = 0,
+    ) -> Sample:
+        """Take in one tick; ``time`` must not go back.
+
+        :param progress: what is filtered: ``number``, without what the ``frames`` shown add to it.
+        """
+        if self._end == self._series.shape[1]:
+            self._series[:, :HISTORY] = self._series[:, -HISTORY:].copy()
+            self._end = HISTORY
+        self._series[:, self._end] = time, number, frames
+        self._end += 1
         recent = list(self._samples)[-(self._config.ticks - 1) :] if self._config.ticks > 1 else []
         values = [item.progress for item in recent] + [progress]
         weights = [_weight(item.spread) for item in recent] + [_weight(spread)]
         sample = Sample(time, stamp_ns, progress, spread, weighted_median(values, weights))
         self._samples.append(sample)
         return sample
+
+    def trim(self, offset: float, limit: float) -> None:
+        """Keep the newest number of ``series`` within ``limit`` of the level plus ``offset``."""
+        middle = self._samples[-1].level + offset
+        number = self._series[1, self._end - 1]
+        self._series[1, self._end - 1] = min(max(number, middle - limit), middle + limit)
 
     def interval(self) -> float:
         """Median observed time between the last ticks, s; NaN before two of them."""

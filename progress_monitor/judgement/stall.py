@@ -7,8 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from progress_monitor.config import StallConfig
+from progress_monitor.judgement.gain import NOTHING, no_gain
+from progress_monitor.judgement.noise import Floats, NoiseModel
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
+
+QUIET = 0.42
+"""Scatter, in minimum gains, up to which half a gain is told from noise by eye."""
+CLEAR_NATS = 7.5
+RELEASE_DEVIATIONS = 3.5
 
 
 class StallRule:
@@ -17,6 +24,7 @@ class StallRule:
     A gain is taken to be made when half of ``minimum_gain`` is seen, so that noise of up to a
     quarter of it can neither hide progress nor feign it: with such noise, progress by
     ``minimum_gain`` in every allowance is never called a stall, and no progress always is.
+    With more noise a call waits until the numbers of the last allowances show it (``gain.py``).
     """
 
     def __init__(self, config: StallConfig) -> None:
@@ -30,27 +38,85 @@ class StallRule:
         """Take a new baseline from the next tick."""
         self.baseline: float | None = None
         self.since = 0.0
-        self._start = 0.0
         self.active = False
+        self.test = NOTHING
+        self._start = 0.0
+        self._gained_at = 0.0
+        self._called_at = 0.0
+        self._cannot_tell = False
         self._votes.clear()
         self._releases.clear()
 
-    def update(self, samples: Sequence[Sample], allowance: float, interval: float) -> bool:
+    @property
+    def cannot_tell(self) -> bool:
+        """Whether the longest allowance has passed and neither gain nor stall is clear."""
+        return self._cannot_tell
+
+    def update(
+        self,
+        samples: Sequence[Sample],
+        series: Floats,
+        allowance: float,
+        interval: float,
+        noise: NoiseModel,
+        against: float = 0.0,
+        held: bool = False,
+    ) -> bool:
         """Judge the newest of ``samples`` (oldest first) and return whether the task is stalled.
 
+        :param series: (2, ticks) observed time in s and progress of the same ticks.
         :param allowance: for the present step, in seconds of observed time.
         :param interval: usual observed time between ticks, s; NaN if not known.
+        :param against: evidence of other kinds that work goes on, nats.
+        :param held: whether the number is kept because nothing moves; it does not scatter then.
         """
         newest = samples[-1]
         if self.baseline is None:
             self._measure_from(newest)
             return False
-        gained = newest.progress >= self.baseline + self._gain
+        quiet = held or noise.scatter <= QUIET * self._config.minimum_gain
+        times, values = series[:, np.searchsorted(series[0], self._start - 1e-9) :]
         if self.active:
-            if self._releases.add(gained):
-                self.restart()
-                self._measure_from(newest)
+            self._release(newest, times, values, 0.0 if held else noise.scatter, noise)
             return self.active
+        timed_out = self._time_out(newest, samples, allowance, interval)
+        self.test = NOTHING
+        self._cannot_tell = False
+        if quiet:
+            self._gained_at = max(self.since, self._gained_at)
+            self._set_active(timed_out, newest)
+            return self.active
+        self.test = no_gain(
+            times, values, allowance, self._config.minimum_gain, noise.long_run * _caution(noise)
+        )
+        if self.test.gained:
+            self._gained_at = newest.time
+        clear = self.test.odds - against >= CLEAR_NATS
+        if clear:
+            self.baseline = float(values[self.test.start :].mean())
+            self.since = float(times[self.test.start])
+        self._set_active(clear, newest)
+        waited = newest.time - max(self._gained_at, self._start)
+        self._cannot_tell = not clear and waited >= self._config.longest * allowance
+        return self.active
+
+    def rest(self, time: float) -> None:
+        """Nothing has moved since ``time``: what was gained later was a change of mind."""
+        if self.baseline is not None and not self.active:
+            self.since = max(min(self.since, time), self._start)
+
+    def _set_active(self, stalled: bool, newest: Sample) -> None:
+        if stalled:
+            self.active = True
+            self._called_at = newest.time
+            self._releases.clear()
+
+    def _time_out(
+        self, newest: Sample, samples: Sequence[Sample], allowance: float, interval: float
+    ) -> bool:
+        """Whether half of the gain has not been seen within the allowance."""
+        assert self.baseline is not None
+        gained = newest.progress >= self.baseline + self._gain
         if newest.level >= self.baseline + self._gain:
             self._move_baseline(samples)
             self._votes.clear()
@@ -60,19 +126,29 @@ class StallRule:
         # delay; the call itself is made by a tick after it.
         early = (self._config.confirm - 1) * interval if interval == interval else 0.0
         agreed = self._votes.add(not gained and elapsed >= allowance - early)
-        if agreed and not gained and elapsed >= allowance:
-            self.active = True
-            self._releases.clear()
-        return self.active
+        return agreed and not gained and elapsed >= allowance
 
-    def rest(self, time: float) -> None:
-        """Nothing has moved since ``time``: what was gained later was a change of mind."""
-        if self.baseline is not None and not self.active:
-            self.since = max(min(self.since, time), self._start)
+    def _release(
+        self, newest: Sample, times: Floats, values: Floats, scatter: float, noise: NoiseModel
+    ) -> None:
+        """End the stall when enough ticks, or the mean of as many as it takes, show a gain."""
+        assert self.baseline is not None
+        needed = max(self._gain, RELEASE_DEVIATIONS * scatter)
+        released = self._releases.add(newest.progress >= self.baseline + needed)
+        if not released and scatter > 0.0:
+            after = values[np.searchsorted(times, self._called_at, side='right') :][::-1]
+            for ticks in (4, 8, 16, 32, 64):
+                if ticks > len(after):
+                    break
+                clear = max(self._gain, RELEASE_DEVIATIONS * noise.of_mean(ticks))
+                released = released or float(after[:ticks].mean()) >= self.baseline + clear
+        if released:
+            self.restart()
+            self._measure_from(newest)
 
     def _measure_from(self, sample: Sample) -> None:
         self.baseline = sample.level
-        self.since = self._start = sample.time
+        self.since = self._start = self._gained_at = sample.time
 
     def _move_baseline(self, samples: Sequence[Sample]) -> None:
         """Date the gain back to the tick that first showed it; the median saw it later."""
@@ -85,6 +161,11 @@ class StallRule:
             first = item
         self.baseline = min(samples[-1].level, first.progress)
         self.since = first.time
+
+
+def _caution(noise: NoiseModel) -> float:
+    """A scatter that is known from few ticks is taken to be larger."""
+    return 1.0 + 12.0 / (12.0 + noise.ticks)
 
 
 def onset(samples: Sequence[Sample], baseline: float, gain: float) -> Sample:

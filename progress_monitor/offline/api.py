@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from progress_monitor.node_config import NodeConfig
 from progress_monitor.offline.command import inline_backend
 from progress_monitor.offline.player import Played, row
+from progress_monitor.offline.settings import settings_for
 from progress_monitor.offline.sinks import Recording
 from progress_monitor.offline.sources import SourceOptions, open_source
 from progress_monitor.offline.watch import recording_of, watch
-from progress_monitor.parameters import build
 from progress_monitor.types import Backend
 
 
@@ -55,9 +54,9 @@ def infer_progress(
     :raises ValueError: if the task or a parameter cannot be used; ``VLMError`` if the model cannot
         be loaded.
     """
-    config = build(NodeConfig, {**(parameters or {}), 'model.path': model})
     path = Path(video)
     source = open_source(path, SourceOptions(topics))
+    config = settings_for(source, parameters or {}, model)
     rows: list[dict[str, Any]] = []
     used = backend if backend is not None else inline_backend(config)
     try:

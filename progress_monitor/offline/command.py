@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 from progress_monitor.node_config import NodeConfig
+from progress_monitor.offline.settings import settings_for
 from progress_monitor.offline.sinks import SINKS
 from progress_monitor.offline.sources import SourceOptions, open_source
 from progress_monitor.offline.watch import Outcome, recording_of, watch
 from progress_monitor.parameter_file import read_parameters
-from progress_monitor.parameters import ParameterError, build
+from progress_monitor.parameters import ParameterError
 from progress_monitor.types import Backend, Task
 from progress_monitor.vlm.errors import VLMError
 
@@ -74,12 +75,12 @@ def _watch(given: argparse.Namespace) -> Outcome:
     from progress_monitor.monitor import check_task, validate
 
     values = read_parameters(given.params, 'progress_monitor') if given.params else {}
-    config = build(NodeConfig, {**values, 'model.path': given.model})
     task = given.task.strip()
     check_task(Task('offline', task))
     if not given.period > 0:
         raise ParameterError(f'--period: {given.period:g} is not a time between pictures')
     source = open_source(given.source, SourceOptions(tuple(given.topic), given.period))
+    config = settings_for(source, values, given.model)
     validate(config, source.cameras)
     given.out.mkdir(parents=True, exist_ok=True)
     recording = recording_of(source, given.source, task, config, given.out)

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.offline.sources import Picture
 from progress_monitor.resize import shrink
-from progress_monitor.types import NAN, Estimate, Frame, Generated, MonitorUpdate, State, Task
+from progress_monitor.types import (
+    NAN,
+    Estimate,
+    Frame,
+    Generated,
+    MonitorUpdate,
+    State,
+    Task,
+    new_uid,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +31,7 @@ class Played:
 
     ``index`` counts the pictures of all cameras from 0, ``seconds`` is the time since the first
     one's stamp. ``estimate`` is the newest one so far, or None; ``update.estimate`` is set when
-    this picture's tick brought it.
+    this picture's tick brought it; ``window`` holds the indices of the frames that it speaks of.
     """
 
     index: int
@@ -32,6 +41,7 @@ class Played:
     image: NDArray[np.uint8]
     update: MonitorUpdate
     estimate: Estimate | None
+    window: tuple[int, ...] = ()
 
 
 def play(
@@ -49,6 +59,7 @@ def play(
     estimate: Estimate | None = None
     first_ns: int | None = None
     now_ns = 0
+    indices: dict[int, int] = {}
     for index, picture in enumerate(pictures):
         if first_ns is None:
             first_ns = picture.stamp_ns
@@ -56,12 +67,22 @@ def play(
         # Cameras are recorded in the order in which they arrived, which is not that of the stamps.
         now_ns = max(now_ns, picture.stamp_ns)
         image = shrink(picture.image, max_pixels)
-        monitor.observe(Frame(index, picture.camera, picture.stamp_ns, image))
+        # Unique over all recordings: a model that watched another one has kept its frames.
+        uid = new_uid()
+        indices[uid] = index
+        monitor.observe(Frame(uid, picture.camera, picture.stamp_ns, image))
         update = monitor.tick(now_ns)
         estimate = update.estimate or estimate
         seconds = (picture.stamp_ns - first_ns) * 1e-9
         yield Played(
-            index, picture.camera, picture.stamp_ns, seconds, picture.image, update, estimate
+            index,
+            picture.camera,
+            picture.stamp_ns,
+            seconds,
+            picture.image,
+            update,
+            estimate,
+            tuple(indices[frame.uid] for frame in update.window),
         )
 
 
@@ -84,7 +105,7 @@ def row(played: Played, source: str, task: str, sample: int) -> dict[str, Any]:
         'sample_index': sample,
         'frame_index': played.index,
         'timestamp_sec': round(played.seconds, 4),
-        'window_frame_indices': [frame.uid for frame in update.window],
+        'window_frame_indices': list(played.window),
         'progress': percent,
         'parsed_progress': percent,
         'progress_source': 'unknown' if percent is None else 'model',

@@ -42,6 +42,7 @@ from progress_monitor.types import (
     State,
     Task,
 )
+from progress_monitor.vlm.profiles import governed, resolve
 
 TICK_PERIOD_S = 0.05
 _FIXED = ('model.', 'server.', 'backend', 'image_topics', 'task', 'autostart')
@@ -98,7 +99,12 @@ class MonitorNode(LifecycleNode):
         self._log_handler = RosLogHandler(self)
         self._log_handler.attach()
         ros_parameters.declare(
-            self, NodeConfig, self._locked, self._check_parameters, self._apply_parameters
+            self,
+            NodeConfig,
+            self._locked,
+            self._check_parameters,
+            self._apply_parameters,
+            left_unset=governed(),
         )
         self._outputs = Outputs(self)
         self._acknowledged = Acknowledgements()
@@ -134,7 +140,7 @@ class MonitorNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check the parameters and start loading the model."""
         try:
-            config = ros_parameters.read(self, NodeConfig)
+            config = _complete(ros_parameters.values_of(self, NodeConfig))
             cameras = camera_names(self, config.image_topics)
             validate(config, cameras)
             task = self._first_task(config)
@@ -226,14 +232,14 @@ class MonitorNode(LifecycleNode):
         configure.
         """
         if self._session is not None:
-            config = build(NodeConfig, values)
+            config = _complete(values)
             validate(config, camera_names(self, config.image_topics))
 
     def _apply_parameters(self, values: dict[str, Any]) -> None:
         session = self._session
         if session is None:
             return
-        config = build(NodeConfig, values)
+        config = _complete(values)
         session.monitor.apply(config, self._now_ns())
         self._session = dataclasses.replace(session, config=config)
         if self._cameras is not None:
@@ -372,6 +378,14 @@ def _with_model(update: MonitorUpdate) -> MonitorUpdate:
         message = printable(backend.message) or 'The model is being loaded.'
         return dataclasses.replace(update, state=State.LOADING, message=message)
     return update
+
+
+def _complete(values: dict[str, Any]) -> NodeConfig:
+    """The configuration that values given by the user and the model's profile make together.
+
+    :raises ParameterError: naming the parameter that cannot be used.
+    """
+    return build(NodeConfig, resolve(values, str(values.get('model.path', ''))))
 
 
 def started(node: MonitorNode) -> MonitorNode:

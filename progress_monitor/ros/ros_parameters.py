@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
@@ -21,6 +21,7 @@ def declare(
     locked: Callable[[str], str],
     accept: Callable[[dict[str, Any]], None],
     apply: Callable[[dict[str, Any]], None] | None = None,
+    left_unset: Collection[str] = (),
 ) -> None:
     """Declare every parameter of ``config`` on ``node``.
 
@@ -32,10 +33,13 @@ def declare(
     :param accept: takes all values with the changes among them, before they are made; raises
         ``ParameterError`` to refuse them. It changes nothing: another may refuse them still.
     :param apply: takes all values once the changes are made.
+    :param left_unset: parameters without a value of their own unless one is given, because what
+        they are otherwise depends on others.
     """
     known = {item.name: item for item in declarations(config)}
     for item in known.values():
         value = list(item.default) if item.type is tuple else item.default
+        value = None if item.name in left_unset else value
         descriptor = ParameterDescriptor(
             name=item.name,
             description=item.description,
@@ -71,14 +75,19 @@ def read(node: Node, config: type[T]) -> T:
 
     :raises ParameterError: naming the parameter that cannot be used.
     """
-    return build(config, _values(node, list(declarations(config))))
+    return build(config, values_of(node, config))
+
+
+def values_of(node: Node, config: type[Any]) -> dict[str, Any]:
+    """The values of all parameters of ``config`` that have one, by dotted name."""
+    return _values(node, list(declarations(config)))
 
 
 def _values(node: Node, items: Iterable[Declaration]) -> dict[str, Any]:
     values = {item.name: node.get_parameter(item.name).value for item in items}
     # ROS cannot tell the type of an empty list in a file, and leaves the parameter unset.
     empty = {item.name: () for item in items if item.type is tuple and values[item.name] is None}
-    return {**values, **empty}
+    return {**{name: value for name, value in values.items() if value is not None}, **empty}
 
 
 def constraints(item: Declaration) -> str:

@@ -35,6 +35,7 @@ class Combined:
     def __init__(self, text: Strategy, token: TopReward) -> None:
         self._text_strategy = text
         self._token_strategy = token
+        self.prompt_hash = f'{text.prompt_hash}+{token.prompt_hash}'
         self.sessions = (*text.sessions, *token.sessions)
         self.sample_period_s = min(text.sample_period_s, token.sample_period_s)
         self.reset()

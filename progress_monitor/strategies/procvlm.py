@@ -54,6 +54,7 @@ class ProcVLM:
     def __init__(self, config: MonitorConfig, own: ProcVLMConfig | None = None) -> None:
         own = own or ProcVLMConfig()
         self.prompt = PromptFile.load(own.prompt, ('frames', 'task'), ('done',))
+        self.prompt_hash = self.prompt.sha256
         self.sample_period_s = config.window.sample_period
         self._selection = WindowSelection(config.window)
         self._done_from = 100.0 * config.success.progress

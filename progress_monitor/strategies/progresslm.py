@@ -69,6 +69,7 @@ class ProgressLM:
             demonstration = Demonstration.load(Path(own.demonstration).expanduser())
         self.demonstration = demonstration
         self.prompt = _prompt(own.prompt, demonstration.kind, model_name)
+        self.prompt_hash = self.prompt.sha256
         self.sample_period_s = config.window.sample_period
         self._done_from = config.success.progress
 

@@ -53,6 +53,7 @@ class Recurrent:
     def __init__(self, config: MonitorConfig, own: RecurrentConfig | None = None) -> None:
         own = own or RecurrentConfig()
         self.prompt = PromptFile.load(own.prompt, ('frames', 'task', 'thought'))
+        self.prompt_hash = self.prompt.sha256
         self.sample_period_s = own.sample_period
         self._frames = own.frames
         self._done_from = config.success.progress

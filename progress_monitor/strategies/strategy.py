@@ -38,12 +38,16 @@ class Question:
 class Strategy(Protocol):
     """Makes questions from the history and reads their answers.
 
-    ``sessions`` names the kinds of question that it asks, ``sample_period_s`` how far apart in time
-    it wants the samples of the history. ``read`` is given the answers to questions of one view.
+    ``prompt_hash`` tells its prompt from every other, ``sessions`` names the kinds of question
+    that it asks, and ``sample_period_s`` is how far apart in time it wants the samples of the
+    history. ``read`` is given the answers to questions of one view.
     """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def prompt_hash(self) -> str: ...
 
     @property
     def sessions(self) -> tuple[str, ...]: ...

@@ -47,6 +47,7 @@ class TopReward:
     def __init__(self, config: MonitorConfig, own: TopRewardConfig | None = None) -> None:
         self._own = own or TopRewardConfig()
         self.prompt = PromptFile.load(self._own.prompt, ('frames', 'task'))
+        self.prompt_hash = self.prompt.sha256
         self.sample_period_s = self._own.sample_period
         self.reset()
 

@@ -17,6 +17,7 @@ class EngineInfo:
     model: str
     quantization: str
     device: str
+    revision: str = ''
     notes: tuple[str, ...] = ()
 
 

@@ -77,7 +77,7 @@ class ImageFormat:
         if height % self.multiple or width % self.multiple or image.ndim != 3:
             raise ValueError(
                 f'a frame of shape {image.shape} is no multiple of {self.multiple} pixels; '
-                'resize it with progress_monitor.window.resize_for_model'
+                'resize it with progress_monitor.resize.fit'
             )
         return height // self.patch_size, width // self.patch_size
 

@@ -27,7 +27,7 @@ from progress_monitor.vlm.checkpoint import (
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.images import ImageFormat
 from progress_monitor.vlm.prompt import PromptBuilder
-from progress_monitor.vlm.weights import stored_tensors
+from progress_monitor.vlm.weights import stored_tensors, weights_revision
 
 _LEFT_UNQUANTISED = ['lm_head', 'visual', 'model.visual']
 _MODEL_CLASSES: dict[str, Any] = {
@@ -57,6 +57,7 @@ class VLM:
     ``quantization`` is what the weights are in memory: ``none``, ``nf4``, ``fp4`` or ``int8``.
     ``repetition_penalty`` is the checkpoint's own; greedy decoding with another value than it
     differs from ``generate``. ``notes`` are lines for the log.
+    ``revision`` tells the weights from others; empty where it is not known.
     """
 
     name: str
@@ -71,6 +72,7 @@ class VLM:
     architecture: str = 'qwen3_vl'
     repetition_penalty: float = 1.0
     notes: tuple[str, ...] = ()
+    revision: str = ''
 
     @classmethod
     def from_pretrained(
@@ -138,6 +140,7 @@ class VLM:
             architecture=architecture,
             repetition_penalty=float(getattr(generation, 'repetition_penalty', None) or 1.0),
             notes=notes,
+            revision=weights_revision(folder),
         )
 
 

@@ -58,6 +58,7 @@ class ModelEngine:
             model=config.path,
             quantization=vlm.quantization,
             device=str(vlm.device),
+            revision=vlm.revision,
             notes=tuple(note for note in notes if note),
         )
         self._capabilities = Capabilities(

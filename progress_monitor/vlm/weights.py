@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from progress_monitor.vlm.errors import VLMError
 
 _INDEX = 'model.safetensors.index.json'
 _LARGEST_HEADER = 100 << 20
+_HASHED_BYTES = 200 << 20
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,19 @@ def _tensors(header: dict[str, dict[str, object]]) -> Iterator[tuple[str, Tensor
         if not isinstance(shape, list):
             raise ValueError(f'{name} has no shape')
         yield name, Tensor(str(item['dtype']), tuple(int(side) for side in shape))
+
+
+def weights_revision(folder: Path) -> str:
+    """What tells these weights from others: the hub's commit, or a hash of a small checkpoint.
+
+    Empty for a large checkpoint in a folder of its own, which would take too long to read.
+    """
+    if folder.parent.name == 'snapshots':
+        return folder.name
+    files = [folder / name for name in weight_files(folder)]
+    if sum(file.stat().st_size for file in files) > _HASHED_BYTES:
+        return ''
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

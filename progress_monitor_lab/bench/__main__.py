@@ -12,6 +12,7 @@ BENCHES = {
     'recovery': 'tasks saved by the supervisor, against nothing and a time-out',
     'judgement': 'stall, regression and success calls against the truth',
     'intake': 'how soon the node answers while a camera streams',
+    'noise': 'the judgement on made series of noisy numbers',
 }
 
 

@@ -9,10 +9,14 @@ from typing import Any
 from progress_monitor.backends.inline import InlineBackend
 from progress_monitor.config import CameraConfig, MonitorConfig
 from progress_monitor.monitor import ProgressMonitor
-from progress_monitor.offline.player import CAMERA, play
+from progress_monitor.offline.player import play
+from progress_monitor.offline.sources import Picture
 from progress_monitor.types import Evidence, State
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor_lab.bench.footage import PIXELS, Clip
+
+CAMERA = 'clip'
+START_NS = 1_000_000_000
 
 
 def misfits(clips: Sequence[Clip], checkpoint: str, threads: int) -> dict[str, Any]:
@@ -29,17 +33,20 @@ def misfits(clips: Sequence[Clip], checkpoint: str, threads: int) -> dict[str, A
     try:
         for clip in clips:
             monitor = ProgressMonitor(config, backend, (CAMERA,))
-            frames = ((i, i / clip.rate, image) for i, image in enumerate(clip.images))
+            frames = (
+                Picture(CAMERA, START_NS + round(i / clip.rate * 1e9), image)
+                for i, image in enumerate(clip.images)
+            )
             for played in play(frames, monitor, clip.task, PIXELS):
                 update = played.update
                 if update.estimate is not None:
                     answers += 1
                     refused += update.estimate.evidence is not Evidence.GOOD
                     unheard += update.state is State.UNSURE
-                if update.stall is not None and update.stall.stalled:
-                    calls.append(f'{clip.name}: {update.stall.cause.name}')
-                if update.success is not None and update.success.succeeded:
-                    calls.append(f'{clip.name}: SUCCESS')
+                calls += [
+                    f'{clip.name}: {item.cause.name}' for item in update.stalls if item.stalled
+                ]
+                calls += [f'{clip.name}: SUCCESS' for item in update.successes if item.succeeded]
             seconds += len(clip.images) / clip.rate
     finally:
         backend.close()

@@ -30,6 +30,7 @@ class BagSource:
 
     def __init__(self, path: Path, topics: tuple[str, ...]) -> None:
         self.notes: list[str] = []
+        self.noise_free = 'auto'
         self._path = path
         self._reader = _open_reader(path)
         found = {

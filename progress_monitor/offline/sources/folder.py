@@ -27,6 +27,7 @@ class FolderSource:
         self.cameras = (CAMERA,)
         self.fps = 1.0 / period_s
         self.notes: list[str] = []
+        self.noise_free = 'auto'
         self._path = path
         self._files = _pictures_in(path)
 

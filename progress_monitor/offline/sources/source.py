@@ -39,6 +39,7 @@ class Source(Protocol):
     """Pictures in the order in which they came.
 
     ``cameras`` are their names, ``fps`` is the rate of the first one's pictures, 1/s, and
+    ``noise_free`` is the ``camera.noise_free`` that suits it, and
     ``notes`` are sentences on what was wrong, complete once all pictures were taken.
     ``pictures`` may be called once; it raises ``OSError`` if not a single picture can be read.
     """
@@ -48,6 +49,9 @@ class Source(Protocol):
 
     @property
     def fps(self) -> float: ...
+
+    @property
+    def noise_free(self) -> str: ...
 
     @property
     def notes(self) -> list[str]: ...

@@ -23,6 +23,8 @@ class VideoSource:
         self.cameras = (CAMERA,)
         self.fps = frame_rate(path)
         self.notes: list[str] = []
+        # A codec repeats what does not move, whatever the sensor saw.
+        self.noise_free = 'yes'
         self._path = path
 
     def pictures(self) -> Iterator[Picture]:

@@ -1,0 +1,82 @@
+"""Observed time: the part of the ROS clock in which there was evidence to judge by."""
+
+from __future__ import annotations
+
+import math
+
+LEAST_GAP_S = 1.0
+GAP_INTERVALS = 4.0
+
+
+class ObservedClock:
+    """Advances by the time between stamps, but not over gaps and not while held.
+
+    A gap is more than four usual intervals between ticks, and at least a second. So neither
+    silence nor a jump of the clock counts.
+    """
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.stamp_ns: int | None = None
+        self._held = True
+
+    def hold(self) -> None:
+        """Stand still until the next tick."""
+        self._held = True
+
+    def forget(self) -> None:
+        """The stamps start again earlier."""
+        self.stamp_ns = None
+        self._held = True
+
+    def is_new(self, stamp_ns: int) -> bool:
+        """Whether ``stamp_ns`` is later than every stamp before it."""
+        return self.stamp_ns is None or stamp_ns > self.stamp_ns
+
+    def advance(self, stamp_ns: int, usual_interval: float) -> float:
+        """Move on to ``stamp_ns`` and return observed time, s.
+
+        :param usual_interval: between ticks, s; NaN if not known.
+        """
+        if self.stamp_ns is not None and not self._held:
+            passed = (stamp_ns - self.stamp_ns) * 1e-9
+            usual = usual_interval if math.isfinite(usual_interval) else math.inf
+            if passed <= max(GAP_INTERVALS * usual, LEAST_GAP_S):
+                self.time += passed
+        self._held = False
+        self.stamp_ns = stamp_ns
+        return self.time
+
+
+class Suspension:
+    """The grace period after a start, and the time of a recovery: nothing but success is judged."""
+
+    def __init__(self, grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._until_ns: int | None = None
+        self._pending = True
+
+    def begin(self, now_ns: int, duration_s: float) -> None:
+        """Suspend judgement for ``duration_s``; 0 takes the grace period."""
+        duration = duration_s if duration_s > 0.0 else self._grace_s
+        self._until_ns = now_ns + round(duration * 1e9)
+        self._pending = False
+
+    def forget(self) -> None:
+        """The stamps start again earlier."""
+        self._until_ns = None
+
+    def start(self, stamp_ns: int) -> None:
+        """The first tick has come."""
+        if self._pending or self._until_ns is None:
+            self.begin(stamp_ns, 0.0)
+
+    def covers(self, stamp_ns: int) -> bool:
+        return self._until_ns is not None and stamp_ns < self._until_ns
+
+    def ended(self, stamp_ns: int) -> bool:
+        """Whether a suspension has ended by ``stamp_ns``; says so once."""
+        if self._until_ns is None or stamp_ns < self._until_ns:
+            return False
+        self._until_ns = None
+        return True

@@ -1,0 +1,167 @@
+"""How far the model's numbers scatter, how they hang together, and what the window does to them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+HALF = 8
+LEAST_RESIDUALS = 12
+KEPT = 300
+LARGEST_CORRELATION = 0.9
+PRIOR_CORRELATION = 0.6
+PRIOR_TICKS = 30
+"""Before they are seen, successive numbers are taken to hang together, by so many ticks' weight."""
+_GRID = np.linspace(0.0, 0.95, 96)
+
+
+def _moments() -> tuple[Floats, Floats]:
+    """Variance and lag-1 correlation of a line's residuals for unit AR(1) noise over ``_GRID``."""
+    count = 2 * HALF + 1
+    # The slope has no part in the residual of the middle.
+    weights = np.full(count, -1.0 / count)
+    weights[HALF] += 1.0
+    lags = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
+    next_lags = np.abs(np.subtract.outer(np.arange(count), np.arange(count) + 1))
+    variance = np.array([weights @ rho**lags @ weights for rho in _GRID])
+    following = np.array([weights @ rho**next_lags @ weights for rho in _GRID])
+    return variance, following / variance
+
+
+_VARIANCE, _CORRELATION = _moments()
+
+
+class NoiseModel:
+    """Scatter and lag-1 correlation of the numbers, from residuals against a local straight line.
+
+    The line runs through the eight ticks on either side, so that neither steady progress nor a
+    bend counts as noise. It swallows part of correlated noise; how much is known (the moments of
+    the residuals of AR(1) noise are tabulated) and put right. Residuals beyond three robust
+    standard deviations are cut to that. Until there are enough of them, the scatter is that of
+    neighbouring ticks, or the decoder's own spread where that is larger.
+
+    A number that grows with the frames shown and falls when the window drops back is a known
+    influence: its slope is found by regressing the residuals on those of the frame count.
+
+    ``scatter`` is the standard deviation of the numbers, ``jitter`` that of a number about the
+    line between its neighbours (the same for white noise, less for correlated noise and for real
+    swings), ``correlation`` that of successive numbers, ``per_frame`` the influence of a frame.
+    """
+
+    def __init__(self) -> None:
+        self._residuals: deque[float] = deque(maxlen=KEPT)
+        self._frames: deque[float] = deque(maxlen=KEPT)
+        self._near: deque[float] = deque(maxlen=KEPT)
+        self._spreads: deque[float] = deque(maxlen=2 * HALF)
+        self._typical_frames = 0.0
+        self.scatter = 0.0
+        self.jitter = 0.0
+        self.correlation = 0.0
+        self.per_frame = 0.0
+
+    @property
+    def ticks(self) -> int:
+        """Residuals that the scatter is known from."""
+        return len(self._residuals)
+
+    @property
+    def long_run(self) -> float:
+        """Standard deviation of white noise that blurs an average over many ticks as much."""
+        rho = self.correlation
+        return self.scatter * math.sqrt((1.0 + rho) / (1.0 - rho))
+
+    def of_mean(self, ticks: int) -> float:
+        """Standard deviation of the mean of so many successive ticks."""
+        rho, n = self.correlation, max(ticks, 1)
+        factor = (1.0 + rho) / (1.0 - rho) - 2.0 * rho * (1.0 - rho**n) / (n * (1.0 - rho) ** 2)
+        return self.scatter * math.sqrt(max(factor, 0.0) / n)
+
+    def influence(self, frames: Floats) -> Floats:
+        """What the number of frames shown adds to the number; 0 for a count of 0."""
+        known = frames > 0.0
+        return np.where(known, self.per_frame * (frames - self._typical_frames), 0.0)
+
+    def add(self, times: Floats, values: Floats, frames: Floats, spread: float) -> None:
+        """Learn from the series up to its newest tick.
+
+        :param times: observed time, s, oldest first; :param values: numbers as the model named
+            them, 0..1; :param frames: frames shown; :param spread: the decoder's own, or NaN.
+        """
+        if math.isfinite(spread):
+            self._spreads.append(spread)
+        if len(times) >= 3:
+            self._near.append(_off_the_neighbours(times[-3:], values[-3:]))
+        count = 2 * HALF + 1
+        if len(times) >= count:
+            self._residuals.append(_middle_residual(times[-count:], values[-count:]))
+            self._frames.append(_middle_residual(times[-count:], frames[-count:]))
+        self._learn(frames)
+
+    def _learn(self, frames: Floats) -> None:
+        self.jitter = _robust_rms(np.array(self._near)) if self._near else 0.0
+        if len(self._residuals) < LEAST_RESIDUALS:
+            self.scatter = self.jitter
+            if self._spreads:
+                self.scatter = max(self.scatter, float(np.median(self._spreads)))
+            return
+        residuals = np.array(self._residuals)
+        shown = np.array(self._frames)
+        self._learn_influence(residuals, shown, frames)
+        cut = _cut(residuals - self.per_frame * shown)
+        variance = float(cut @ cut) / cut.size
+        if variance < 1e-12:
+            self.scatter = self.correlation = 0.0
+            return
+        lag = float(cut[1:] @ cut[:-1]) / (cut.size - 1) / variance
+        prior = float(np.interp(PRIOR_CORRELATION, _GRID, _CORRELATION))
+        lag += (prior - lag) * PRIOR_TICKS / (PRIOR_TICKS + cut.size)
+        self.correlation = min(float(np.interp(lag, _CORRELATION, _GRID)), LARGEST_CORRELATION)
+        kept = float(np.interp(self.correlation, _GRID, _VARIANCE))
+        self.scatter = math.sqrt(variance / kept)
+
+    def _learn_influence(self, residuals: Floats, shown: Floats, frames: Floats) -> None:
+        """The slope, where it explains the residuals beyond doubt; else none."""
+        self.per_frame = 0.0
+        weight = float(shown @ shown)
+        if int((shown < -2.0).sum()) < 2 or weight < 1e-9:
+            return
+        slope = float(_cut(residuals) @ shown) / weight
+        left = _cut(residuals - slope * shown)
+        error = math.sqrt(float(left @ left) / left.size / weight)
+        if abs(slope) > 4.0 * error:
+            self.per_frame = slope
+            recent = frames[-KEPT:]
+            self._typical_frames = float(recent[recent > 0.0].mean())
+
+
+def _middle_residual(times: Floats, values: Floats) -> float:
+    x = times - times.mean()
+    square = float(x @ x)
+    level = float(values.mean())
+    slope = float(x @ values) / square if square > 1e-18 else 0.0
+    return float(values[HALF]) - level - slope * float(x[HALF])
+
+
+def _off_the_neighbours(times: Floats, values: Floats) -> float:
+    """The middle of three ticks against the line between the others, in units of one tick."""
+    span = float(times[2] - times[0])
+    share = float(times[1] - times[0]) / span if span > 1e-9 else 0.5
+    off = float(values[1]) - (1.0 - share) * float(values[0]) - share * float(values[2])
+    return off / math.sqrt(1.0 + share**2 + (1.0 - share) ** 2)
+
+
+def _cut(values: Floats) -> Floats:
+    """Cut to three robust standard deviations, so that wild answers and bends weigh little."""
+    size = np.abs(values)
+    limit = max(3.0 * 1.4826 * float(np.median(size)), 1e-6)
+    return np.clip(values, -limit, limit)
+
+
+def _robust_rms(values: Floats) -> float:
+    cut = _cut(values)
+    return math.sqrt(float(cut @ cut) / cut.size)

@@ -1,0 +1,192 @@
+"""Calls on noisy numbers, evidence beside the numbers, and the order of what is reported."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from judging import TASK, config, ns
+
+from progress_monitor.judgement.judge import Judge
+from progress_monitor.judgement.noise import NoiseModel
+from progress_monitor.judgement.tick import Tick
+from progress_monitor.types import (
+    NAN,
+    Estimate,
+    Evidence,
+    RecoveryHint,
+    StallCause,
+    StallReport,
+    State,
+    SuccessReport,
+    Verdict,
+)
+from progress_monitor_lab.bench.noise import Noise, judged, steady_series
+
+GAIN = 0.03
+STEP = 'Pull the drawer open'
+
+
+def tick(seconds: float, progress: float, **more) -> Tick:
+    steps = more.pop('steps', (STEP,))
+    estimate = Estimate(
+        ns(seconds), min(max(progress, 0.0), 1.0), NAN, steps, Evidence.GOOD, '',
+        verdict=Verdict.DONE if steps == () else Verdict.NOT_DONE,
+    )  # fmt: skip
+    return Tick(estimate, more.pop('step', STEP), **more)
+
+
+def first_call(numbers, allowance: float, period: float = 0.5, **more) -> float:
+    """Seconds from the start to the first stall; inf without one."""
+    judge = Judge(config(stall__allowance=allowance, **more), TASK)
+    for index, number in enumerate(numbers):
+        judge.add(tick(1.0 + index * period, number))
+        if judge.stall is not None:
+            return index * period
+    return math.inf
+
+
+def correlated(ticks: int, rho: float, seed: int) -> np.ndarray:
+    shocks = np.random.default_rng(seed).standard_normal(ticks) * math.sqrt(1.0 - rho**2)
+    noise = np.zeros(ticks)
+    for index in range(1, ticks):
+        noise[index] = rho * noise[index - 1] + shocks[index]
+    return noise
+
+
+@pytest.mark.parametrize('rho', [0.0, 0.7])
+def test_scatter_and_correlation_are_learned_over_a_rise(rho):
+    model = NoiseModel()
+    times = 0.5 * np.arange(400)
+    values = 0.002 * times + 0.05 * correlated(400, rho, 1)
+    for end in range(1, 401):
+        model.add(times[:end], values[:end], np.zeros(end), NAN)
+    assert model.scatter == pytest.approx(0.05, rel=0.35)
+    assert model.correlation == pytest.approx(rho, abs=0.2)
+
+
+def test_what_the_window_adds_to_the_number_is_taken_away():
+    frames = 5.0 + np.arange(200) % 13
+    truth = np.minimum(0.003 * np.arange(200), 0.3)
+    numbers = truth + 0.04 * ((frames - 5.0) / 12.0 - 0.5)
+    judge = Judge(config(stall__allowance=15.0), TASK)
+    for index in range(200):
+        judge.add(tick(1.0 + 0.5 * index, numbers[index], frames=int(frames[index])))
+        if judge.stall is not None:
+            break
+    assert judge.stall is not None
+    assert 100 + 24 <= index <= 100 + 33
+
+
+@pytest.mark.parametrize('points', [3.0, 5.0])
+def test_steady_work_under_noise_is_not_called(points):
+    """Under a fixed allowance with half a gain as threshold each of these is called many times."""
+    truth = steady_series(4, 15.0)
+    noise = Noise(points, 0.7)
+    for seed in range(4):
+        numbers, frames = noise.over(truth, np.random.default_rng(seed))
+        assert [report.cause for _, report in judged(numbers, frames, 15.0)] == []
+
+
+@pytest.mark.parametrize('points', [2.0, 5.0, 8.0])
+def test_a_stall_under_noise_is_found_later_and_not_never(points):
+    truth = np.concatenate((np.linspace(0.0, 0.6, 120), np.full(400, 0.6)))
+    numbers, frames = Noise(points).over(truth, np.random.default_rng(3))
+    calls = [at for at, report in judged(numbers, frames, 15.0, until=120) if report.stalled]
+    assert calls
+    assert 120 + 20 <= calls[-1] <= 120 + 4 * 30
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 1000), st.sampled_from([0.02, 0.04, 0.08]))
+def test_noise_never_makes_a_call_earlier_than_the_allowance(seed, scatter):
+    numbers = 0.5 + scatter * correlated(80, 0.0, seed)
+    assert first_call(numbers, 15.0) >= 15.0
+
+
+def test_more_of_the_same_noise_makes_calls_later():
+    noise = correlated(400, 0.0, 5)
+    delays = [first_call(0.5 + scatter * noise, 15.0) for scatter in (0.0, 0.03, 0.06, 0.12)]
+    assert delays == sorted(delays)
+    assert delays[0] <= 3.0 + 15.0 + 1.5
+    assert delays[-1] > delays[0]
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 1000), st.sampled_from([2.0, 4.0]))
+def test_scaling_time_and_allowance_together_changes_nothing(seed, factor):
+    numbers = 0.5 + 0.03 * correlated(120, 0.5, seed)
+    plain = first_call(numbers, 15.0, stall__grace_period=1.0)
+    scaled = first_call(numbers, 15.0 * factor, 0.5 * factor, stall__grace_period=factor)
+    assert scaled == (plain * factor if math.isfinite(plain) else plain)
+
+
+def test_it_is_said_when_noise_lets_nothing_be_told():
+    numbers = np.clip(0.5 + 0.2 * correlated(200, 0.9, 2), 0.0, 1.0)
+    judge = Judge(config(stall__allowance=4.0, stall__longest=2.0), TASK)
+    states = []
+    for index, number in enumerate(numbers):
+        judge.add(tick(1.0 + 0.5 * index, number))
+        states.append(judge.state(ns(1.0 + 0.5 * index)))
+        if states[-1] is State.UNSURE:
+            assert 'points' in judge.doubt
+    assert State.UNSURE in states
+
+
+def test_something_that_heats_while_nothing_moves_is_not_stalled():
+    judge = Judge(config(stall__allowance=15.0), TASK)
+    wobble = 0.004 * correlated(160, 0.0, 4)
+    for index in range(160):
+        seconds = 1.0 + 0.5 * index
+        rest = ns(3.0) if seconds > 6.0 else None
+        judge.add(tick(seconds, 0.1 + 0.01 * seconds + wobble[index], resting_since_ns=rest))
+    assert judge.stall is None
+    assert judge.progress > 0.8
+
+
+def test_a_leap_of_the_number_while_nothing_moves_is_a_change_of_mind():
+    judge = Judge(config(stall__allowance=15.0), TASK)
+    for index in range(60):
+        seconds = 1.0 + 0.5 * index
+        rest = ns(3.0) if seconds > 6.0 else None
+        judge.add(tick(seconds, 0.3 if seconds < 12.0 else 0.6, resting_since_ns=rest))
+    assert judge.stall is not None
+    assert judge.progress == 0.3
+
+
+def test_a_standstill_that_turns_into_a_loss_is_released_first():
+    judge = Judge(config(), TASK)
+    for index in range(60):
+        judge.add(tick(1.0 + 0.5 * index, 0.5 if index < 30 else 0.2))
+    said = [report for report in judge.take_reports() if isinstance(report, StallReport)]
+    assert [report.stalled for report in said] == [True, False, True]
+    assert [report.cause for report in said] == [
+        StallCause.NO_CHANGE, StallCause.NONE, StallCause.REGRESSION,
+    ]  # fmt: skip
+    assert said[0].event_id == said[1].event_id != said[2].event_id
+    assert [said[0].hint, said[2].hint] == [RecoveryHint.RETRY, RecoveryHint.REPLAN]
+    assert judge.take_reports() == []
+    assert judge.stall is said[2]
+
+
+@pytest.mark.parametrize('waits', ['never moved', 'slow step'])
+def test_a_rest_that_may_be_in_order_is_waited_for(waits):
+    allowed = (f'{STEP}=6',) if waits == 'slow step' else ()
+    judge = Judge(config(stall__step_allowances=allowed), TASK)
+    for index in range(40):
+        judge.add(tick(1.0 + 0.5 * index, 0.5, never_moved=waits == 'never moved'))
+    assert judge.stall is not None
+    assert judge.stall.hint is RecoveryHint.WAIT
+
+
+def test_a_recovery_after_a_success_says_that_the_success_is_over():
+    judge = Judge(config(), TASK)
+    for index in range(12):
+        judge.add(tick(1.0 + 0.5 * index, 1.0, steps=(), step=''))
+    judge.recover(ns(8.0), 2.0)
+    said = [report for report in judge.take_reports() if isinstance(report, SuccessReport)]
+    assert [report.succeeded for report in said] == [True, False]
+    assert said[0].event_id == said[1].event_id
