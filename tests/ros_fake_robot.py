@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
@@ -28,6 +29,7 @@ class FakeRobot:
     ) -> None:
         self.agree = True
         self.replan_s = 0.0
+        self.on_replan: Callable[[], object] = lambda: None
         self.acknowledge_s = 0.0
         self.replans = 0
         self.acknowledged: list[float] = []
@@ -98,6 +100,7 @@ class FakeRobot:
 
     def _replan(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.replans += 1
+        self.on_replan()
         time.sleep(self.replan_s)
         response.success = self.agree
         response.message = 'agreed' if self.agree else 'no way'

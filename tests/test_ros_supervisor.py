@@ -156,13 +156,18 @@ def test_its_own_restart_repeats_nothing(world: World) -> None:
 def test_a_restart_during_a_call_does_not_call_again(world: World, tmp_path: Path) -> None:
     probe, robot = world.probe, world.robot
     robot.offer_replan()
-    robot.replan_s = 2.0
+    known: list[str] = []
+
+    def die() -> None:
+        known.append(json.loads((tmp_path / 'record.json').read_text())['call']['event_id'])
+        first.child.kill()
+        first.child.wait()
+
+    robot.on_replan = die
     robot.stall('a')
     first = world.supervise()
     probe.wait(lambda: robot.replans, what='the replan')
-    assert json.loads((tmp_path / 'record.json').read_text())['call']['event_id'] == 'a'
-    first.child.kill()
-    first.child.wait()
+    assert known == ['a']
     world.supervise()
     world.wait_kind(Event.KIND_ASK_PERSON)
     assert robot.replans == 1
@@ -217,19 +222,23 @@ def test_two_supervisors_that_share_no_file_agree_over_dds(world: World, tmp_pat
     probe.wait(lambda: robot.replans == 2, what='the replan by the other')
 
 
-def test_a_replan_slower_than_its_limit_is_called_once(world: World) -> None:
+def test_a_replan_slower_than_its_limit_is_called_once_and_not_overtaken(world: World) -> None:
     probe, robot = world.probe, world.robot
     robot.offer_replan()
     robot.replan_s = 1.5
+
+    def another() -> None:
+        robot.on_replan = lambda: None
+        robot.stall('b', task_id='other')
+
+    robot.on_replan = another
     robot.stall('a')
     world.supervise(reply_timeout_s=0.5, cool_down_s=0.0)
-    probe.wait(lambda: robot.replans, what='the replan')
-    robot.stall('b', task_id='other')
-    robot.replan_s = 0.0
-    probe.wait(lambda: len(robot.acknowledged) == 2, what='both acknowledgements')
+    probe.wait(lambda: robot.replans == 2, what='both replans')
+    world.wait_kind(Event.KIND_REPLANNED, 2)
+    probe.wait(lambda: 'b' in robot.acknowledged_events, what='acknowledgement')
     assert robot.replans == 2
-    kinds = [(event.event_id, event.kind) for event in robot.events]
-    assert kinds[:4] == [
+    assert [(event.event_id, event.kind) for event in robot.events][:4] == [
         ('a', Event.KIND_REPLAN),
         ('a', Event.KIND_OVERDUE),
         ('a', Event.KIND_REPLANNED),
