@@ -17,8 +17,8 @@ class EngineInfo:
     model: str
     quantization: str
     device: str
-    revision: str = ''
     notes: tuple[str, ...] = ()
+    revision: str = ''
 
 
 class Engine(Protocol):

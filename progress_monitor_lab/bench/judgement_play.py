@@ -24,7 +24,7 @@ from progress_monitor.types import (
     View,
     new_uid,
 )
-from progress_monitor_lab.bench.judgement_episodes import FRAME_S, Episode
+from progress_monitor_lab.bench.judgement_episodes import FRAME_S, NOISE_FREE, Episode
 from progress_monitor_lab.bench.paced import PacedBackend
 
 START_NS = 1_000_000_000_000
@@ -78,6 +78,9 @@ def deliveries(episode: Episode) -> Iterator[tuple[int, int, Frame]]:
 
 def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend: Backend) -> Record:
     record = Record(episode.plan.name, system, episode.seconds)
+    if episode.disturbance == NOISE_FREE:
+        # As a simulator states of its own cameras.
+        config = replace(config, camera=replace(config.camera, noise_free='yes'))
     if episode.answer_s > 0.0:
         backend = PacedBackend(backend, episode.answer_s)
     monitor = ProgressMonitor(config, backend, cameras=('camera',))
