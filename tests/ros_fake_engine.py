@@ -27,6 +27,7 @@ class Info:
     model: str = 'fake'
     quantization: str = 'none'
     device: str = 'cpu'
+    revision: str = ''
     notes: tuple[str, ...] = ('loaded for a test',)
 
 
