@@ -27,6 +27,7 @@ class Info:
     model: str = 'fake'
     quantization: str = 'none'
     device: str = 'cpu'
+    revision: str = ''
     notes: tuple[str, ...] = ('loaded for a test',)
 
 
@@ -74,8 +75,8 @@ def make(config: ModelConfig, *images: int) -> FakeEngine:
     return FakeEngine(Path(os.environ['ROS_FAKE_CONTROL']))
 
 
-def make_late(config: ModelConfig) -> FakeEngine:
+def make_late(config: ModelConfig, *images: int) -> FakeEngine:
     """Loads until the file that ``ROS_FAKE_GATE`` names is there."""
     while not Path(os.environ['ROS_FAKE_GATE']).exists():
         time.sleep(0.05)
-    return make(config)
+    return make(config, *images)
