@@ -70,10 +70,9 @@ class Broken(SynchronousBackend):
 
 
 def pictures(levels: list[int]) -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    return [
-        np.clip(rng.normal(level, 12.0, (64, 96, 3)), 0, 255).astype(np.uint8) for level in levels
-    ]
+    """One scene in ever other light."""
+    scene = np.random.default_rng(0).normal(0.0, 12.0, (64, 96, 3))
+    return [np.clip(scene + level, 0, 255).astype(np.uint8) for level in levels]
 
 
 def config(**values: Any) -> NodeConfig:

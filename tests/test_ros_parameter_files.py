@@ -29,4 +29,4 @@ def test_the_node_takes_the_file(tmp_path: Path) -> None:
             lambda: '/camera/color/image_raw: 0 publishers' in probe.status[-1].message,
             what='an active node',
         )
-        assert probe.get_parameter('model.path').string_value == 'ce-amtic/ProcVLM-2B'
+        assert probe.get_parameter('model.path').string_value == ''
