@@ -70,9 +70,13 @@ class Broken(SynchronousBackend):
 
 
 def pictures(levels: list[int]) -> list[np.ndarray]:
-    """One scene in ever other light."""
-    scene = np.random.default_rng(0).normal(0.0, 12.0, (64, 96, 3))
-    return [np.clip(scene + level, 0, 255).astype(np.uint8) for level in levels]
+    """One scene in ever other light, with the noise of a sensor."""
+    rng = np.random.default_rng(0)
+    scene = rng.normal(0.0, 12.0, (64, 96, 3))
+    return [
+        np.clip(scene + level + rng.normal(0.0, 1.5, scene.shape), 0, 255).astype(np.uint8)
+        for level in levels
+    ]
 
 
 def config(**values: Any) -> NodeConfig:
