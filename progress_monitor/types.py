@@ -212,6 +212,8 @@ class Generated:
 
     ``number`` is the distribution of the number in the wanted tag as pairs of (value, probability),
     in the tag's own unit, probabilities summing to 1; empty: not wanted, or the text holds none.
+    ``scene_distance`` says how far the newest frame lies from the scenes that the checkpoint
+    knows, above 1 where it knows no such scene; NaN where that cannot be told.
     """
 
     text: str
@@ -219,6 +221,7 @@ class Generated:
     finish: Finish
     stats: DecodeStats
     number: tuple[tuple[float, float], ...] = ()
+    scene_distance: float = NAN
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,7 @@ class Scored:
 
     log_probabilities: tuple[float, ...]
     stats: DecodeStats
+    scene_distance: float = NAN
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from progress_monitor.types import (
     View,
 )
 
+# In units of the distance from which a scene is unknown.
+UNKNOWN_FROM = 1.0
 _FAILURES = {
     Failure.REFUSED: Evidence.NO_NUMBER,
     Failure.LATE: Evidence.MODEL_LATE,
@@ -96,8 +98,9 @@ class WatchedTask:
         self.trust.heard(session)
         if isinstance(answer, Generated):
             self.finish = answer.finish.value
-        self.trust.weigh(*self._worth(estimate, answer))
-        if estimate.evidence is not Evidence.GOOD or self.trust.refused:
+        worth, why = self._worth(estimate, answer)
+        self.trust.weigh(worth, why)
+        if worth is not Evidence.GOOD or self.trust.refused:
             self.judge.hold()
             return
         steps = estimate.remaining_steps
@@ -135,7 +138,9 @@ class WatchedTask:
 
     @staticmethod
     def _worth(estimate: Estimate, answer: Generated | Scored) -> tuple[Evidence, str]:
-        """What an answer is worth; one that was cut before its number says so."""
+        """What an answer is worth, and why where that does not say it."""
+        if answer.scene_distance > UNKNOWN_FROM:
+            return Evidence.UNKNOWN_SCENE, ''
         cut = _CUT.get(answer.finish) if isinstance(answer, Generated) else None
         if estimate.evidence is Evidence.NO_NUMBER and cut is not None:
             return Evidence.CUT_SHORT, f'The answer was cut by its {cut}.'

@@ -112,7 +112,8 @@ def read_answer(message: dict[str, Any]) -> Generated | Scored:
             }
         )
         if 'log_probabilities' in values:
-            return Scored(tuple(map(_number(float), values['log_probabilities'])), stats)
+            scores = tuple(map(_number(float), values['log_probabilities']))
+            return Scored(scores, stats, _number(float)(values['scene_distance']))
         text = values['text']
         if not isinstance(text, str):
             raise TypeError(text)
@@ -125,6 +126,7 @@ def read_answer(message: dict[str, Any]) -> Generated | Scored:
                 (_number(float)(value), _number(float)(probability))
                 for value, probability in values['number']
             ),
+            scene_distance=_number(float)(values['scene_distance']),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProtocolError('the worker sent an answer that cannot be read') from error

@@ -87,6 +87,11 @@ class StreamingDecoder:
         """What of the checkpoint's generation configuration is not applied; empty: nothing."""
         return self._choice.note
 
+    def embedding(self, uid: int) -> torch.Tensor | None:
+        """Vision features of a frame that some session shows, (tokens, hidden)."""
+        held = self._vision.features.get(uid)
+        return held.embedding if held is not None else None
+
     def forget(self) -> None:
         """Forget everything that was kept from earlier requests and answers."""
         self._sessions.forget()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import time
+from dataclasses import replace
 
 import torch
 
 from progress_monitor.types import Capabilities, Generated, Request, Scored
+from progress_monitor.vlm.checkpoint import checkpoint_folder
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.engine import EngineInfo
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.quantization import load
+from progress_monitor.vlm.scene_guard import FILE_NAME, SceneGuard
 from progress_monitor.vlm.warm_up import checked_architecture, measure
 
 _GRAPH_TEXT_TOKENS = 512
@@ -48,6 +52,10 @@ class ModelEngine:
                 capacity = max_images * frame_tokens + _GRAPH_TEXT_TOKENS + config.max_new_tokens
                 notes.append(self._decoder.use_graphs(capacity))
             self._decoder.forget()
+            width = vlm.model.config.vision_config.out_hidden_size
+            self._guard = SceneGuard.read(checkpoint_folder(config.path, config.revision), width)
+            if self._guard is None:
+                notes.append(f'no {FILE_NAME} beside the weights: unknown scenes are not told')
         except torch.OutOfMemoryError as error:
             raise VLMError(
                 f'{config.path}: not enough memory on {vlm.device} to answer; lower '
@@ -82,12 +90,21 @@ class ModelEngine:
     def answer(self, request: Request, time_limit_s: float) -> Generated | Scored:
         """Answer ``request``; see ``StreamingDecoder.answer``."""
         try:
-            return self._decoder.answer(request, time_limit_s)
+            answer = self._decoder.answer(request, time_limit_s)
+            return replace(answer, scene_distance=self._distance(request))
         except torch.OutOfMemoryError as error:
             raise VLMError(
                 f'out of memory on {self._vlm.device} while answering; lower model.max_pixels or '
                 'window.max_images, or set model.quantization to nf4'
             ) from error
+
+    def _distance(self, request: Request) -> float:
+        """How far the newest frame lies from known scenes."""
+        newest = max(request.frames, key=lambda frame: frame.stamp_ns, default=None)
+        if self._guard is None or newest is None:
+            return math.nan
+        features = self._decoder.embedding(newest.uid)
+        return self._guard.distance(features) if features is not None else math.nan
 
     def memory_mb(self) -> float:
         """Memory of the model: reserved on the CUDA device, or this process's resident set."""

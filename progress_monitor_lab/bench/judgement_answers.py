@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from progress_monitor.types import (
+    NAN,
     Backend,
     BackendState,
     BackendStatus,
@@ -91,18 +92,25 @@ class RememberingBackend:
 
 
 def _kept(answer: Generated | Scored) -> dict[str, Any]:
+    distance = None if answer.scene_distance != answer.scene_distance else answer.scene_distance
     if isinstance(answer, Scored):
-        return {'scores': answer.log_probabilities}
+        return {'scores': answer.log_probabilities, 'distance': distance}
     number = [(value, round(share, 5)) for value, share in answer.number if share >= 1e-5]
-    return {'text': answer.text, 'finish': answer.finish.value, 'number': number}
+    return {
+        'text': answer.text,
+        'finish': answer.finish.value,
+        'number': number,
+        'distance': distance,
+    }
 
 
 def _read(kept: dict[str, Any]) -> Generated | Scored:
     stats = DecodeStats(0.0)
+    distance = NAN if kept['distance'] is None else kept['distance']
     if 'scores' in kept:
-        return Scored(tuple(kept['scores']), stats)
+        return Scored(tuple(kept['scores']), stats, distance)
     number = tuple((value, share) for value, share in kept['number'])
-    return Generated(kept['text'], (), Finish(kept['finish']), stats, number)
+    return Generated(kept['text'], (), Finish(kept['finish']), stats, number, distance)
 
 
 def _hash(frame: Frame) -> bytes:
