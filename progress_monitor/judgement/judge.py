@@ -33,7 +33,7 @@ from progress_monitor.types import (
 
 MOST_ODDS = 30.0
 WILD_DEVIATIONS = 4.0
-LEAST_WILD = 0.08
+LEAST_WILD = 0.12
 
 
 class Judge:
