@@ -54,21 +54,19 @@ class Suspension:
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
         self._until_ns: int | None = None
-        self._pending = True
 
     def begin(self, now_ns: int, duration_s: float) -> None:
         """Suspend judgement for ``duration_s``; 0 takes the grace period."""
         duration = duration_s if duration_s > 0.0 else self._grace_s
         self._until_ns = now_ns + round(duration * 1e9)
-        self._pending = False
 
     def forget(self) -> None:
         """The stamps start again earlier."""
         self._until_ns = None
 
     def start(self, stamp_ns: int) -> None:
-        """The first tick has come."""
-        if self._pending or self._until_ns is None:
+        """The first tick has come: the grace period begins, unless a recovery goes on."""
+        if self._until_ns is None:
             self.begin(stamp_ns, 0.0)
 
     def covers(self, stamp_ns: int) -> bool:

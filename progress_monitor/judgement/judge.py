@@ -33,7 +33,7 @@ from progress_monitor.types import (
 
 MOST_ODDS = 30.0
 WILD_DEVIATIONS = 4.0
-LEAST_WILD = 0.08
+LEAST_WILD = 0.12
 
 
 class Judge:
@@ -227,7 +227,7 @@ class Judge:
         influence = float(self._noise.influence(np.array([float(tick.frames)]))[0])
         bare = min(max(number - influence, 0.0), 1.0)
         sample = self._signal.add(time, stamp_ns, bare, spread, number, tick.frames)
-        self._signal.trim(influence, max(WILD_DEVIATIONS * self._noise.scatter, LEAST_WILD))
+        self._signal.reject(influence, max(WILD_DEVIATIONS * self._noise.scatter, LEAST_WILD))
         times, numbers, frames = self._signal.series
         self._noise.add(times, numbers, frames, spread)
         self._kept = self._signal.value()

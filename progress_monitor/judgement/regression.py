@@ -67,7 +67,7 @@ class RegressionRule:
 
     def _mean_has_fallen(self, sample: Sample, drop: float, noise: NoiseModel) -> bool:
         """Whether a running mean has fallen; only asked where single ticks cannot show it."""
-        self._recent.append(sample.progress)
+        self._recent.append(sample.level)
         if VOTE_DEVIATIONS * noise.scatter <= drop:
             return False
         recent = list(self._recent)

@@ -108,11 +108,14 @@ class ProgressSignal:
         self._samples.append(sample)
         return sample
 
-    def trim(self, offset: float, limit: float) -> None:
-        """Keep the newest number of ``series`` within ``limit`` of the level plus ``offset``."""
+    def reject(self, offset: float, limit: float) -> None:
+        """Put the level plus ``offset`` for the newest number of ``series`` if it is wild.
+
+        :param limit: how far from there a number may lie, 0..1.
+        """
         middle = self._samples[-1].level + offset
-        number = self._series[1, self._end - 1]
-        self._series[1, self._end - 1] = min(max(number, middle - limit), middle + limit)
+        if abs(self._series[1, self._end - 1] - middle) > limit:
+            self._series[1, self._end - 1] = middle
 
     def interval(self) -> float:
         """Median observed time between the last ticks, s; NaN before two of them."""
