@@ -92,8 +92,8 @@ def test_a_model_that_knows_the_truth_is_judged_without_a_fault(kind, tmp_path):
     if episode.stall_from >= 0:
         assert result.stall.hits == 1
         grace = CONFIG.stall.grace_period if episode.stall_from < 30 else 0.0
-        # At the turns of a loop progress is back at its best for a moment, which holds the vote up.
-        turns = 1.0 if kind == 'looping' else 0.0
+        # Swings look like noise until they have gone on for so long that they are called a loop.
+        turns = CONFIG.stall.loop_allowances * ALLOWANCE if kind == 'looping' else 0.0
         ticks = 1.5 + 4.0 * episode.answer_s
         assert result.stall.delays[0] <= ALLOWANCE + grace + turns + ticks
     if episode.fall_from >= 0:

@@ -14,6 +14,7 @@ HALF = 8
 LEAST_RESIDUALS = 12
 KEPT = 300
 LARGEST_CORRELATION = 0.9
+LEAST_STEP_BACK = 3.0
 PRIOR_CORRELATION = 0.6
 PRIOR_TICKS = 30
 """Before they are seen, successive numbers are taken to hang together, by so many ticks' weight."""
@@ -57,6 +58,8 @@ class NoiseModel:
         self._residuals: deque[float] = deque(maxlen=KEPT)
         self._frames: deque[float] = deque(maxlen=KEPT)
         self._near: deque[float] = deque(maxlen=KEPT)
+        self._known: deque[float] = deque(maxlen=2 * HALF)
+        self._steps_back: deque[float] = deque(maxlen=KEPT)
         self._spreads: deque[float] = deque(maxlen=2 * HALF)
         self._typical_frames = 0.0
         self.scatter = 0.0
@@ -68,6 +71,11 @@ class NoiseModel:
     def ticks(self) -> int:
         """Residuals that the scatter is known from."""
         return len(self._residuals)
+
+    @property
+    def scatter_before(self) -> float:
+        """The scatter as it was known before the last ticks: a sudden fall adds to it at first."""
+        return self._known[0] if self._known else 0.0
 
     @property
     def long_run(self) -> float:
@@ -96,11 +104,16 @@ class NoiseModel:
             self._spreads.append(spread)
         if len(times) >= 3:
             self._near.append(_off_the_neighbours(times[-3:], values[-3:]))
+        if len(times) >= 2 and frames[-2] - frames[-1] >= LEAST_STEP_BACK and frames[-1] > 0.0:
+            usual = np.diff(values[-HALF:-1])
+            change = float(values[-1] - values[-2]) - (float(np.median(usual)) if usual.size else 0)
+            self._steps_back.append(change / float(frames[-1] - frames[-2]))
         count = 2 * HALF + 1
         if len(times) >= count:
             self._residuals.append(_middle_residual(times[-count:], values[-count:]))
             self._frames.append(_middle_residual(times[-count:], frames[-count:]))
         self._learn(frames)
+        self._known.append(self.scatter)
 
     def _learn(self, frames: Floats) -> None:
         self.jitter = _robust_rms(np.array(self._near)) if self._near else 0.0
@@ -128,12 +141,14 @@ class NoiseModel:
         """The slope, where it explains the residuals beyond doubt; else none."""
         self.per_frame = 0.0
         weight = float(shown @ shown)
-        if int((shown < -2.0).sum()) < 2 or weight < 1e-9:
+        if len(self._steps_back) < 2 or weight < 1e-9:
             return
         slope = float(_cut(residuals) @ shown) / weight
         left = _cut(residuals - slope * shown)
         error = math.sqrt(float(left @ left) / left.size / weight)
-        if abs(slope) > 4.0 * error:
+        # Where the window drops back the number must too: a fall of the task is no influence.
+        seen = float(np.mean(self._steps_back))
+        if abs(slope) > 4.0 * error and seen / slope >= 0.5:
             self.per_frame = slope
             recent = frames[-KEPT:]
             self._typical_frames = float(recent[recent > 0.0].mean())

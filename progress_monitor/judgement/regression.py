@@ -56,7 +56,7 @@ class RegressionRule:
             return self.active
         self.peak = max(self.peak, sample.level)
         drop = 0.5 * self._drop if undone else self._drop
-        needed = max(drop, VOTE_DEVIATIONS * noise.scatter)
+        needed = max(drop, VOTE_DEVIATIONS * noise.scatter_before)
         fallen = sample.progress <= self.peak - needed
         agreed = self._votes.add(fallen) and fallen
         if self._mean_has_fallen(sample, drop, noise) or agreed:
@@ -68,7 +68,7 @@ class RegressionRule:
     def _mean_has_fallen(self, sample: Sample, drop: float, noise: NoiseModel) -> bool:
         """Whether a running mean has fallen; only asked where single ticks cannot show it."""
         self._recent.append(sample.level)
-        if VOTE_DEVIATIONS * noise.scatter <= drop:
+        if VOTE_DEVIATIONS * noise.scatter_before <= drop:
             return False
         recent = list(self._recent)
         fallen = False

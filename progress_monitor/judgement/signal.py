@@ -60,6 +60,7 @@ class ProgressSignal:
     def __init__(self, config: SignalConfig) -> None:
         self._config = config
         self._samples: deque[Sample] = deque(maxlen=HISTORY)
+        self._last_number = NAN
         self._series = np.empty((3, 2 * HISTORY))
         self._end = 0
 
@@ -82,6 +83,7 @@ class ProgressSignal:
 
     def clear(self) -> None:
         self._samples.clear()
+        self._last_number = NAN
 
     def add(
         self,
@@ -111,11 +113,17 @@ class ProgressSignal:
     def reject(self, offset: float, limit: float) -> None:
         """Put the level plus ``offset`` for the newest number of ``series`` if it is wild.
 
+        It is wild if it lies far from the level, from the number before it and from where the line
+        through these two leads: a task may move by much from one tick to the next.
+
         :param limit: how far from there a number may lie, 0..1.
         """
+        number = float(self._series[1, self._end - 1])
         middle = self._samples[-1].level + offset
-        if abs(self._series[1, self._end - 1] - middle) > limit:
+        near = (middle, self._last_number, 2.0 * self._last_number - middle)
+        if all(abs(number - place) > limit for place in near if math.isfinite(place)):
             self._series[1, self._end - 1] = middle
+        self._last_number = number
 
     def interval(self) -> float:
         """Median observed time between the last ticks, s; NaN before two of them."""

@@ -49,7 +49,7 @@ class SuccessRule:
             and estimate.verdict is Verdict.DONE
             and not estimate.success_probability < self._config.probability
         )
-        drop = max(self._drop, 4.0 * noise.scatter)
+        drop = max(self._drop, 4.0 * noise.scatter_before)
         undone = estimate.verdict is Verdict.NOT_DONE and (
             estimate.progress <= self._config.progress - drop
         )
