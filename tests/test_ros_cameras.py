@@ -57,7 +57,7 @@ class Rig:
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    made = Rig(Intake(64 * 64, 1_000_000, 0.2, 3.0))
+    made = Rig(Intake(64 * 64, 1_000_000, 0.2, 3.0, 1.0))
     yield made
     made.close()
 
