@@ -21,8 +21,6 @@ from progress_monitor.vlm.errors import VLMError
 FILE_NAME = 'scene_statistics.safetensors'
 # The covariance of few pictures is singular: it is drawn towards a sphere of its own size.
 SHRINKAGE = 0.1
-# Light and small disturbances that no held-out picture shows; measured on the simulated cell.
-HEADROOM = 1.25
 _LEAST_PICTURES = 50
 
 
@@ -63,8 +61,8 @@ def statistics(
 ) -> dict[str, NDArray[np.float32]]:
     """What ``SceneGuard`` needs, from the averaged features of pictures, each (pictures, width).
 
-    The limit is a quarter beyond the farthest of ``held_out``, pictures of other runs than
-    ``known``.
+    The limit is the farthest of ``held_out``: pictures of other runs than ``known``, with whatever
+    the guard is to let pass, such as other light.
 
     :raises ValueError: if there are too few pictures.
     """
@@ -82,7 +80,8 @@ def statistics(
     farthest = np.linalg.norm((held_out - mean) @ whitening.T, axis=1).max()
     return {
         'mean': mean.astype(np.float32),
-        'whitening': (whitening / (HEADROOM * farthest)).astype(np.float32),
+        # The file holds the buffer as it lies in memory.
+        'whitening': np.ascontiguousarray(whitening / farthest, np.float32),
     }
 
 

@@ -2,8 +2,8 @@
 
     python -m progress_monitor_lab.training.scene_statistics EPISODES CHECKPOINT
 
-From rendered episodes: every fourth picture of those to learn from and of those held out, as half of
-the cameras show them that something disturbs.
+From rendered episodes: every fourth picture of those to learn from and of those held out, as half
+of the cameras show them that something disturbs.
 """
 
 from __future__ import annotations

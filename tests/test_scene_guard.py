@@ -1,0 +1,57 @@
+"""The guard against scenes that a checkpoint does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from progress_monitor.vlm.errors import VLMError
+from progress_monitor.vlm.scene_guard import FILE_NAME, SceneGuard, statistics, write
+
+WIDTH = 6
+
+
+@pytest.fixture
+def features() -> np.ndarray:
+    """Features that spread much in some directions and little in others, and hang together."""
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(WIDTH, WIDTH)) * np.array([5.0, 2.0, 1.0, 0.5, 0.2, 0.1])
+    return (rng.normal(size=(600, WIDTH)) @ mixed.T + 3.0).astype(np.float32)
+
+
+def distances(guard: SceneGuard, rows: np.ndarray) -> np.ndarray:
+    return np.array([guard.distance(torch.from_numpy(row)[None]) for row in rows])
+
+
+def test_what_is_read_back_knows_the_held_out_pictures_and_no_others(
+    tmp_path: Path, features: np.ndarray
+) -> None:
+    write(tmp_path, statistics(features[:500], features[500:]))
+    guard = SceneGuard.read(tmp_path, WIDTH)
+    assert guard is not None
+    assert distances(guard, features[500:]).max() == pytest.approx(1.0, abs=1e-3)
+    away = features[500:] + 40.0 * np.linalg.svd(features - features.mean(0))[2][-1]
+    assert distances(guard, away.astype(np.float32)).min() > 1.0
+
+
+def test_a_checkpoint_without_the_file_has_no_guard(tmp_path: Path) -> None:
+    assert SceneGuard.read(tmp_path, WIDTH) is None
+
+
+def test_a_file_of_another_model_or_a_damaged_one_is_named(
+    tmp_path: Path, features: np.ndarray
+) -> None:
+    write(tmp_path, statistics(features[:500], features[500:]))
+    with pytest.raises(VLMError, match='another model'):
+        SceneGuard.read(tmp_path, WIDTH + 1)
+    (tmp_path / FILE_NAME).write_bytes(b'nothing')
+    with pytest.raises(VLMError, match=f'{FILE_NAME} is damaged'):
+        SceneGuard.read(tmp_path, WIDTH)
+
+
+def test_too_few_pictures_are_refused(features: np.ndarray) -> None:
+    with pytest.raises(ValueError, match='too few'):
+        statistics(features[:10], features[10:20])
