@@ -92,12 +92,14 @@ class CameraGroup:
                 return frame
         return None
 
-    def look(self, now_ns: int) -> bool:
+    def check(self, now_ns: int) -> bool:
         """See what only ROS knows of the cameras; whether it was time to. Sets ``problems``."""
         if time.monotonic() < self._look_due:
             return False
         self._look_due = time.monotonic() + _LOOK_PERIOD_S
-        found = [problem for camera in self._cameras if (problem := camera.look()) is not None]
+        found = [
+            problem for camera in self._cameras if (problem := camera.problem_now()) is not None
+        ]
         if now_ns == 0:
             found = [Problem(Evidence.NO_FRAMES, self._clock_problem())] * len(self._cameras)
         known = [problem.evidence for problem in self.problems]
