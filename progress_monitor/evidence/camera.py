@@ -94,7 +94,7 @@ class CameraWatch:
             self._bad_frames += self._bad is not None
             return self._bad is None and self.noise_free is True
         grey = grey_thumbnail(image)
-        bad = self._light.look(grey)
+        bad = self._light.judge(grey)
         self._bad_frames = self._bad_frames + 1 if bad is not None else 0
         self._bad = bad
         if bad is None:

@@ -53,13 +53,13 @@ class Inputs:
         self._known = known
         self._watches: dict[str, CameraWatch] = {}
         self._expected = tuple(cameras)
-        self._noted: tuple[Evidence, str] | None = None
+        self._told: tuple[Evidence, str] | None = None
         self._live: tuple[str, ...] = ()
         self.restart(now_ns)
 
     def restart(self, now_ns: int) -> None:
         """A new time line, or a new task: begin anew with what is known of each camera."""
-        self._noted = None
+        self._told = None
         self._live = ()
         self._seen: set[str] = set()
         self._started_ns = now_ns
@@ -68,7 +68,7 @@ class Inputs:
 
     def observe(self, frame: Frame) -> bool:
         """Take in a frame; whether it shows something new and usable."""
-        self._noted = None
+        self._told = None
         watch = self._watches.get(frame.camera)
         if watch is None:
             watch = CameraWatch(self._config, frame.camera, self._known.noise_free)
@@ -78,12 +78,12 @@ class Inputs:
 
     def note(self, evidence: Evidence, message: str) -> None:
         """Say what only ROS knows of the input; holds until the next frame, or GOOD."""
-        self._noted = None if evidence is Evidence.GOOD else (evidence, message)
+        self._told = None if evidence is Evidence.GOOD else (evidence, message)
 
     def report(self, now_ns: int) -> InputReport:
         """What the input is worth at ``now_ns`` of the ROS clock."""
-        if self._noted is not None:
-            return InputReport(*self._noted)
+        if self._told is not None:
+            return InputReport(*self._told)
         names = [*self._expected, *(name for name in self._watches if name not in self._expected)]
         names = [name for name in names if name in self._expected or name in self._seen]
         verdicts: dict[str, tuple[Evidence, str]] = {}

@@ -21,7 +21,7 @@ class LightWatch:
         self._detail = 0.0
         self._frames = 0
 
-    def look(self, grey: Grey) -> Evidence | None:
+    def judge(self, grey: Grey) -> Evidence | None:
         """BLACK, OVEREXPOSED or COVERED; None: the picture shows something.
 
         :param grey: thumbnail, (height, width) uint8.

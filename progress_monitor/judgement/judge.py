@@ -61,7 +61,7 @@ class Judge:
         self._loop = LoopRule(stall)
         self._success = SuccessRule(config.success, regression)
         self._reports = Reports()
-        self._kept = NAN
+        self._progress_at_rest = NAN
         self._moved = False
         self._allowance = 0.0
         self._steps: list[tuple[float, int]] = []
@@ -141,7 +141,7 @@ class Judge:
         self._signal.clear()
         self._clock.hold()
         self._rest.restart()
-        self._kept = NAN
+        self._progress_at_rest = NAN
         if not self._stall.active:
             self._stall.restart()
         if not self._regression.active:
@@ -188,7 +188,10 @@ class Judge:
         sample = self._filter(tick, time, held)
         if held and self._success.active:
             kept = replace(
-                tick.estimate, progress=self._kept, remaining_steps=(), verdict=Verdict.DONE
+                tick.estimate,
+                progress=self._progress_at_rest,
+                remaining_steps=(),
+                verdict=Verdict.DONE,
             )
             tick = replace(tick, estimate=kept)
         if first:
@@ -213,7 +216,7 @@ class Judge:
         if tick.resting_since_ns is None:
             self._rest.restart()
             return False
-        if not math.isfinite(self._kept):
+        if not math.isfinite(self._progress_at_rest):
             return False
         rested = (tick.estimate.stamp_ns - tick.resting_since_ns) * 1e-9
         counts = self._rest.add(time, tick.estimate.progress, tick.frames, tick.done_steps, rested)
@@ -223,14 +226,16 @@ class Judge:
         estimate = tick.estimate
         stamp_ns, number, spread = estimate.stamp_ns, estimate.progress, estimate.spread
         if held:
-            return self._signal.add(time, stamp_ns, self._kept, spread, self._kept)
+            return self._signal.add(
+                time, stamp_ns, self._progress_at_rest, spread, self._progress_at_rest
+            )
         influence = float(self._noise.influence(np.array([float(tick.frames)]))[0])
         bare = min(max(number - influence, 0.0), 1.0)
         sample = self._signal.add(time, stamp_ns, bare, spread, number, tick.frames)
         self._signal.reject(influence, max(WILD_DEVIATIONS * self._noise.scatter, LEAST_WILD))
         times, numbers, frames = self._signal.series
         self._noise.add(times, numbers, frames, spread)
-        self._kept = self._signal.value()
+        self._progress_at_rest = self._signal.value()
         return sample
 
     def _restart_rules(self) -> None:

@@ -14,7 +14,7 @@ from progress_monitor.printable import printable
 from progress_monitor.ros.cameras import Camera, Intake, Problem
 from progress_monitor.types import Evidence, Frame
 
-_LOOK_PERIOD_S = 0.5
+_CHECK_PERIOD_S = 0.5
 _CLOCK = '/clock'
 
 
@@ -58,7 +58,7 @@ class CameraGroup:
         self._timeout_ns = round(intake.frame_timeout_s * 1e9)
         self._on_frame = on_frame
         self._frames: dict[str, Frame] = {}
-        self._look_due = 0.0
+        self._check_due = 0.0
         self._cameras = [Camera(node, topic, intake, self._receive) for topic in topics]
 
     def __iter__(self) -> Iterator[Camera]:
@@ -92,12 +92,14 @@ class CameraGroup:
                 return frame
         return None
 
-    def look(self, now_ns: int) -> bool:
+    def check(self, now_ns: int) -> bool:
         """See what only ROS knows of the cameras; whether it was time to. Sets ``problems``."""
-        if time.monotonic() < self._look_due:
+        if time.monotonic() < self._check_due:
             return False
-        self._look_due = time.monotonic() + _LOOK_PERIOD_S
-        found = [problem for camera in self._cameras if (problem := camera.look()) is not None]
+        self._check_due = time.monotonic() + _CHECK_PERIOD_S
+        found = [
+            problem for camera in self._cameras if (problem := camera.problem_now()) is not None
+        ]
         if now_ns == 0:
             found = [Problem(Evidence.NO_FRAMES, self._clock_problem())] * len(self._cameras)
         known = [problem.evidence for problem in self.problems]

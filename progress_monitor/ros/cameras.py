@@ -167,7 +167,7 @@ class Camera:
         self._node.destroy_timer(self._timer)
         self._timer = self._create_timer()
 
-    def look(self) -> Problem | None:
+    def problem_now(self) -> Problem | None:
         """What is wrong with this camera now, as far as ROS knows; None: nothing."""
         if time.monotonic() - self.heard_s < self._intake.silence_s:
             return self.problem

@@ -297,7 +297,7 @@ class MonitorNode(LifecycleNode):
 
     def _tick(self, session: _Session, cameras: CameraGroup, now_ns: int) -> MonitorUpdate:
         before = cameras.problems
-        if cameras.look(now_ns):
+        if cameras.check(now_ns):
             if cameras.all_useless:
                 session.monitor.note_input(cameras.problems[0].evidence, cameras.said)
             elif before:

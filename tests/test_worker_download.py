@@ -1,0 +1,54 @@
+"""A download in a real worker: a state of its own, which no deadline of loading counts."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+import pytest
+from local_hub import NAME, serving
+from vlm_checkpoints import tiny_folder
+
+from progress_monitor.backends.worker import WorkerBackend
+from progress_monitor.types import BackendState
+from progress_monitor.vlm.config import ModelConfig
+
+PATIENCE_S = 60.0
+
+
+def states_until(backend: WorkerBackend, last: BackendState) -> list[tuple[BackendState, str]]:
+    seen: list[tuple[BackendState, str]] = []
+    end = time.monotonic() + PATIENCE_S
+    while not seen or seen[-1][0] is not last:
+        assert time.monotonic() < end, seen
+        status = backend.status()
+        if not seen or seen[-1] != (status.state, status.message):
+            seen.append((status.state, status.message))
+        time.sleep(0.005)
+    return seen
+
+
+@pytest.mark.parametrize('stalls', [False, True])
+def test_a_download_is_told_and_only_a_standstill_ends_it(
+    stalls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tiny_folder(0)) as hub:
+        hub.pause_s = 0.0 if stalls else 0.015
+        hub.silent_after = 20_000 if stalls else None
+        monkeypatch.setenv('HF_ENDPOINT', hub.endpoint)
+        monkeypatch.setenv('HF_HUB_CACHE', str(tmp_path))
+        monkeypatch.setenv('HF_HUB_OFFLINE', '0')
+        config = ModelConfig(
+            path=NAME, quantization='none', load_deadline_s=2.0, download_stall_s=1.0
+        )
+        with contextlib.closing(WorkerBackend(config, engine='worker_faults:make')) as backend:
+            last = BackendState.FAILED if stalls else BackendState.READY
+            seen = states_until(backend, last)
+    told = [text for state, text in seen if state is BackendState.DOWNLOADING]
+    assert any('MB' in text and '%' in text for text in told)
+    if stalls:
+        assert 'model.download_stall_s' in seen[-1][1]
+    else:
+        assert BackendState.FAILED not in {state for state, _ in seen}
+        assert [state for state, _ in seen].index(BackendState.DOWNLOADING) > 0
