@@ -15,6 +15,7 @@ LEAST_RESIDUALS = 12
 KEPT = 300
 LARGEST_CORRELATION = 0.9
 LEAST_STEP_BACK = 3.0
+_SMALLEST_CHANGE = 1e-4
 PRIOR_CORRELATION = 0.6
 PRIOR_TICKS = 30
 """Before they are seen, successive numbers are taken to hang together, by so many ticks' weight."""
@@ -35,6 +36,8 @@ def _moments() -> tuple[Floats, Floats]:
 
 
 _VARIANCE, _CORRELATION = _moments()
+# Jitter of AR(1) noise of unit scatter at the largest correlation that is believed.
+_LEAST_JITTER = math.sqrt((1.5 + 0.5 * LARGEST_CORRELATION**2 - 2.0 * LARGEST_CORRELATION) / 1.5)
 
 
 class NoiseModel:
@@ -62,6 +65,7 @@ class NoiseModel:
         self._steps_back: deque[float] = deque(maxlen=KEPT)
         self._spreads: deque[float] = deque(maxlen=2 * HALF)
         self._typical_frames = 0.0
+        self._grain = 0.0
         self.scatter = 0.0
         self.jitter = 0.0
         self.correlation = 0.0
@@ -108,6 +112,9 @@ class NoiseModel:
             usual = np.diff(values[-HALF:-1])
             change = float(values[-1] - values[-2]) - (float(np.median(usual)) if usual.size else 0)
             self._steps_back.append(change / float(frames[-1] - frames[-2]))
+        changes = np.abs(np.diff(values[-KEPT:]))
+        changes = changes[changes > _SMALLEST_CHANGE]
+        self._grain = float(changes.min()) if changes.size else 0.0
         count = 2 * HALF + 1
         if len(times) >= count:
             self._residuals.append(_middle_residual(times[-count:], values[-count:]))
@@ -135,7 +142,9 @@ class NoiseModel:
         lag += (prior - lag) * PRIOR_TICKS / (PRIOR_TICKS + cut.size)
         self.correlation = min(float(np.interp(lag, _CORRELATION, _GRID)), LARGEST_CORRELATION)
         kept = float(np.interp(self.correlation, _GRID, _VARIANCE))
-        self.scatter = math.sqrt(variance / kept)
+        # A bend leaves residuals as well, but hardly a number that is off its neighbours.
+        most = math.hypot(self.jitter, self._grain / math.sqrt(12.0)) / _LEAST_JITTER
+        self.scatter = min(math.sqrt(variance / kept), most)
 
     def _learn_influence(self, residuals: Floats, shown: Floats, frames: Floats) -> None:
         """The slope, where it explains the residuals beyond doubt; else none."""
