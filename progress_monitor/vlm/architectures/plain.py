@@ -12,7 +12,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from progress_monitor.vlm.architectures.base import Architecture
 from progress_monitor.vlm.cache import BufferLayer, PrefixCache, VisionFeatures
 from progress_monitor.vlm.loading import VLM
-from progress_monitor.vlm.text import base_model
+from progress_monitor.vlm.text import TextTower, base_model
 
 
 def plain(vlm: VLM) -> Architecture:
@@ -45,28 +45,8 @@ class PlainVision:
         return VisionFeatures(grid, seen.pooler_output, tuple(deepstack))
 
 
-class PlainText:
+class PlainText(TextTower):
     """The language model's own forward over the decoder's key-value buffers."""
-
-    def __init__(self, model: Any) -> None:
-        model = base_model(model)
-        self._text = model.model.language_model
-        self._head = model.lm_head
-
-    @property
-    def layers(self) -> int:
-        """Number of decoder layers."""
-        return len(self._text.layers)
-
-    def embed(self, ids: torch.Tensor) -> torch.Tensor:
-        """Embeddings (1, n, hidden) of token ids (1, n)."""
-        embeddings: torch.Tensor = self._text.embed_tokens(ids)
-        return embeddings
-
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits (rows, vocabulary) of hidden states (rows, hidden)."""
-        logits: torch.Tensor = self._head(hidden)
-        return logits
 
     def forward(
         self,
