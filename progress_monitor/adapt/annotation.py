@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from progress_monitor.adapt.files import replace_file
+
 LONGEST_TEXT = 2000
 MOST_STAGES = 64
 MOST_VIDEOS = 16
@@ -149,13 +151,7 @@ def write(annotations: Iterable[Annotation], path: Path) -> None:
         for item in annotations
     ]
     text = json.dumps({_KEY: entries}, indent=2, ensure_ascii=False) + '\n'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        new.write_text(text, encoding='utf-8')
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    replace_file(path, text)
 
 
 def _name(video: Path, folder: Path) -> str:
