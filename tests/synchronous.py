@@ -12,9 +12,10 @@ from progress_monitor.types import (
     Finish,
     Generated,
     Request,
+    Scored,
 )
 
-Said = str | Generated | Failure
+Said = str | Generated | Scored | Failure
 
 
 def generated(text: str, finish: Finish = Finish.STOP, percent: float | None = None) -> Generated:
