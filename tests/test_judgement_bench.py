@@ -229,7 +229,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     played: list[str] = []
     real = judgement.play
 
-    def spy(episode, system, config, backend):
+    def spy(episode, system, config, backend, demonstration):
         played.append(f'{episode.plan.name}/{system}')
         return real(episode, system, config, Oracle(episode))
 

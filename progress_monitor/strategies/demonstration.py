@@ -86,8 +86,7 @@ class Demonstration:
             be read again.
         :raises OSError: if it cannot be written.
         """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ParameterError(f'{folder}: there is something already; name another folder')
+        check_free(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as made:
             part = Path(made) / folder.name
@@ -96,8 +95,20 @@ class Demonstration:
             content = {'kind': self.kind, 'goal': self.goal, 'steps': entries}
             text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
             (part / FILE).write_text(text, encoding='utf-8')
-            Demonstration.load(part)
+            try:
+                Demonstration.load(part)
+            except ParameterError as error:
+                raise ParameterError(str(error).replace(str(part), str(folder))) from None
             part.replace(folder)
+
+
+def check_free(folder: Path) -> None:
+    """Check that a demonstration can be written to ``folder``.
+
+    :raises ParameterError: if there is something already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ParameterError(f'{folder}: there is something already; name another folder')
 
 
 def _entry(folder: Path, number: int, step: DemonstrationStep) -> dict[str, Any]:
