@@ -32,7 +32,7 @@ def text_of(request: Request) -> str:
 class SynchronousBackend:
     """Answers with what ``answer`` returns; a ``Failure`` fails that request."""
 
-    model = 'made for tests'
+    model = 'procvlm, made for tests'
 
     def __init__(self) -> None:
         self.state = BackendState.READY

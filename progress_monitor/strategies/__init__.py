@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from progress_monitor.config import MonitorConfig
 from progress_monitor.strategies.combined import Combined
@@ -12,20 +12,26 @@ from progress_monitor.strategies.recurrent import Recurrent
 from progress_monitor.strategies.strategy import Strategy
 from progress_monitor.strategies.topreward import TopReward
 
-STRATEGIES: dict[str, Callable[[MonitorConfig, str], Strategy]] = {
-    'procvlm': lambda config, model: ProcVLM(config, config.procvlm),
-    'topreward': lambda config, model: TopReward(config, config.topreward),
-    'progresslm': lambda config, model: ProgressLM(config, config.progresslm, model),
-    'recurrent': lambda config, model: Recurrent(config, config.recurrent),
-    'combined': lambda config, model: Combined(
+Make = Callable[[MonitorConfig, str, Sequence[str]], Strategy]
+
+STRATEGIES: dict[str, Make] = {
+    'procvlm': lambda config, model, cameras: ProcVLM(config, config.procvlm),
+    'topreward': lambda config, model, cameras: TopReward(config, config.topreward),
+    'progresslm': lambda config, model, cameras: ProgressLM(
+        config, config.progresslm, model, cameras
+    ),
+    'recurrent': lambda config, model, cameras: Recurrent(config, config.recurrent, cameras),
+    'combined': lambda config, model, cameras: Combined(
         ProcVLM(config, config.procvlm), TopReward(config, config.topreward)
     ),
 }
 
 
-def make_strategy(config: MonitorConfig, model_name: str = '') -> Strategy:
-    """The strategy that ``config`` names, for a model of that name.
+def make_strategy(
+    config: MonitorConfig, model_name: str = '', cameras: Sequence[str] = ()
+) -> Strategy:
+    """The strategy that ``config`` names, for a model of that name and for ``cameras``.
 
-    :raises ParameterError: if its parameters cannot be used.
+    :raises ParameterError: if its parameters cannot be used, or it takes fewer cameras.
     """
-    return STRATEGIES[config.strategy](config, model_name)
+    return STRATEGIES[config.strategy](config, model_name, cameras)

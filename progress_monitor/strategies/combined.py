@@ -38,7 +38,13 @@ class Combined:
         self.prompt_hash = f'{text.prompt_hash}+{token.prompt_hash}'
         self.sessions = (*text.sessions, *token.sessions)
         self.sample_period_s = min(text.sample_period_s, token.sample_period_s)
+        self.shows = f'{text.shows}; {token.shows}'
         self.reset()
+
+    def unsuited(self, model_name: str) -> str:
+        """A warning if the checkpoint was not made for both; else empty."""
+        said = (self._text_strategy.unsuited(model_name), self._token_strategy.unsuited(model_name))
+        return '; '.join(warning for warning in said if warning)
 
     def reset(self) -> None:
         """Forget all readings."""

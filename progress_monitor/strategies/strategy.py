@@ -39,8 +39,10 @@ class Strategy(Protocol):
     """Makes questions from the history and reads their answers.
 
     ``prompt_hash`` tells its prompt from every other, ``sessions`` names the kinds of question
-    that it asks, and ``sample_period_s`` is how far apart in time it wants the samples of the
-    history. ``read`` is given the answers to questions of one view.
+    that it asks, ``sample_period_s`` is how far apart in time it wants the samples of the history,
+    and ``shows`` says in words which frames the model is shown. ``unsuited`` is a warning where a
+    checkpoint of that name was not made for it. ``read`` is given the answers to questions of one
+    view.
     """
 
     @property
@@ -54,6 +56,11 @@ class Strategy(Protocol):
 
     @property
     def sample_period_s(self) -> float: ...
+
+    @property
+    def shows(self) -> str: ...
+
+    def unsuited(self, model_name: str) -> str: ...
 
     def select(self, history: History, now_ns: int) -> View | None: ...
 

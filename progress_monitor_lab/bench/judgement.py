@@ -9,6 +9,7 @@ work by --shard.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import math
@@ -164,6 +165,7 @@ def _load_model(options: argparse.Namespace) -> Backend:
     )
 
 
+@functools.cache
 def run_key(model: str, config: MonitorConfig) -> str:
     """What the records depend on: the weights, the parameters and the code that judges."""
     digest = hashlib.sha256(repr(config).encode() + model_key(model).encode())
