@@ -6,13 +6,13 @@ newest reading lags behind by more than a bound.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ from progress_monitor.ros.messages import image_message, to_ns, to_time
 from progress_monitor.srv import SetTask
 from progress_monitor_lab.bench.recovery_cases import LIMIT_S, Case, Run, make_cell
 from progress_monitor_lab.demo.processes import Processes
-from progress_monitor_lab.demo.run import MONITOR_MODULE, free_domain, share_folder
+from progress_monitor_lab.demo.run import MONITOR_MODULE, share_folder
 from progress_monitor_lab.demo.watcher import CELL, MONITOR, SUPERVISOR
+from progress_monitor_lab.domains import own_domain
 from progress_monitor_lab.sim.cell import STEP_PERIOD_S, TASKS, Truth, Workcell
 
 SUPERVISOR_MODULE = ('-m', 'progress_monitor.ros.supervisor_node')
@@ -224,7 +225,7 @@ class LiveCell(Node):
             run.asked_person = run.asked_person or message.kind == RecoveryEvent.KIND_ASK_PERSON
 
 
-@contextmanager
+@contextlib.contextmanager
 def live_cell(
     model: Path, logs: Path | None, speed: float, monitor: Sequence[str] = MONITOR_MODULE
 ) -> Iterator[LiveCell]:
@@ -233,14 +234,13 @@ def live_cell(
     :param monitor: the interpreter's arguments that start the monitor node.
     :raises RuntimeError: if they do not become ready.
     """
-    os.environ['ROS_DOMAIN_ID'] = str(free_domain())
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     common = {'use_sim_time': True}
     parameters = {'image_topics': [f'{CELL}/image'], 'model.path': str(model.resolve()), **common}
-    with (
-        tempfile.TemporaryDirectory() as temporary,
-        Processes(logs or Path(temporary), os.environ) as processes,
-    ):
+    with contextlib.ExitStack() as stack:
+        os.environ['ROS_DOMAIN_ID'] = str(stack.enter_context(own_domain()))
+        temporary = stack.enter_context(tempfile.TemporaryDirectory())
+        processes = stack.enter_context(Processes(logs or Path(temporary), os.environ))
         processes.start('monitor', _command(monitor, parameters))
         replan = {'replan_service': f'{CELL}/replan', **common}
         processes.start('supervisor', _command(SUPERVISOR_MODULE, replan))
