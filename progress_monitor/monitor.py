@@ -188,7 +188,7 @@ class ProgressMonitor:
             watched.judge.hold()
             if report.evidence is Evidence.VIEW_CHANGED:
                 watched.judge.rebase()
-        if report.usable and self._ask(now_ns):
+        if report.usable and not self._unable() and self._ask(now_ns):
             found = self._collect() or found
             backend = self._backend.status()
         if watched is not None and (
@@ -203,6 +203,18 @@ class ProgressMonitor:
         made = make_strategy(self._config, self._model, self._cameras)
         self._unsuited = made.unsuited(self._model)
         return made
+
+    def _unable(self) -> str:
+        """Why the model cannot be asked by this strategy; empty: it can, or is not loaded yet."""
+        capabilities = self._backend.capabilities()
+        if capabilities is None or not self._strategy.scores:
+            return ''
+        if capabilities.scores and capabilities.raw_prompts:
+            return ''
+        return (
+            f'the strategy {self._strategy.name} asks for probabilities after a turn that is left '
+            'open, which this server does not give: set backend to worker, or another strategy'
+        )
 
     def _begin_strategy(self) -> None:
         self._strategy = self._made_strategy()
@@ -341,6 +353,9 @@ class ProgressMonitor:
             return State.ERROR, report.evidence, backend.message or 'The model has failed.'
         if backend.state in _UNLOADED:
             return State.LOADING, report.evidence, backend.message or 'The model is being loaded.'
+        unable = self._unable()
+        if unable:
+            return State.ERROR, report.evidence, unable
         if report.evidence is Evidence.UNKNOWN:
             return State.OBSERVING, report.evidence, report.message
         if report.evidence is Evidence.VIEW_CHANGED:

@@ -31,6 +31,7 @@ class Combined:
     """``ask`` gives both questions; ``read`` takes either answer, or both of one view."""
 
     name = 'combined'
+    scores = True
 
     def __init__(self, text: Strategy, token: TopReward) -> None:
         self._text_strategy = text

@@ -55,6 +55,7 @@ class ProgressLM:
 
     name = 'progresslm'
     sessions = ('progresslm',)
+    scores = False
     checkpoints = ('progresslm', 'small_cell')
 
     def __init__(

@@ -51,6 +51,7 @@ class Recurrent:
 
     name = 'recurrent'
     sessions = ('recurrent',)
+    scores = False
     checkpoints = ('r2vlm', 'small_cell')
 
     def __init__(

@@ -40,9 +40,10 @@ class Strategy(Protocol):
 
     ``prompt_hash`` tells its prompt from every other, ``sessions`` names the kinds of question
     that it asks, ``sample_period_s`` is how far apart in time it wants the samples of the history,
-    and ``shows`` says in words which frames the model is shown. ``unsuited`` is a warning where a
-    checkpoint of that name was not made for it. ``read`` is given the answers to questions of one
-    view.
+    and ``shows`` says in words which frames the model is shown. ``scores`` says whether it asks for
+    log-probabilities after a turn that is left open, which not every server gives. ``unsuited`` is
+    a warning where a checkpoint of that name was not made for it. ``read`` is given the answers to
+    questions of one view.
     """
 
     @property
@@ -59,6 +60,9 @@ class Strategy(Protocol):
 
     @property
     def shows(self) -> str: ...
+
+    @property
+    def scores(self) -> bool: ...
 
     def unsuited(self, model_name: str) -> str: ...
 

@@ -42,6 +42,7 @@ class TopReward:
 
     name = 'topreward'
     sessions = ('topreward',)
+    scores = True
     checkpoints = ('qwen[23][^/]*vl', 'small_cell')
 
     def __init__(self, config: MonitorConfig, own: TopRewardConfig | None = None) -> None:
