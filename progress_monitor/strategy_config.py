@@ -82,3 +82,23 @@ class RecurrentConfig:
     sample_period: float = parameter(
         1.0, 'Time from one frame to the next, s.', above=0.0, maximum=60.0
     )
+
+
+@dataclass(frozen=True)
+class CombinedConfig:
+    """Text and token together, each weighed by its measured error."""
+
+    text_error: float = parameter(
+        0.0,
+        "Error of the text's progress, 0..1, as bench token_reading measures it; 0: not measured, "
+        'and the text leads alone.',
+        minimum=0.0,
+        maximum=1.0,
+    )
+    token_error: float = parameter(
+        0.0,
+        "Error of the token's progress between floor and ceiling, 0..1, likewise; it counts only "
+        'with both calibrated.',
+        minimum=0.0,
+        maximum=1.0,
+    )

@@ -23,7 +23,10 @@ import numpy as np
 
 import progress_monitor
 from progress_monitor.config import MonitorConfig
+from progress_monitor.node_config import NodeConfig
+from progress_monitor.parameters import build
 from progress_monitor.types import Backend
+from progress_monitor.vlm.profiles import resolve
 from progress_monitor_lab.bench.judgement_answers import RememberingBackend
 from progress_monitor_lab.bench.judgement_demonstrations import demonstration_for
 from progress_monitor_lab.bench.judgement_episodes import Episode, Plan, make, plans
@@ -95,7 +98,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _config(options: argparse.Namespace) -> MonitorConfig:
-    config = MonitorConfig()
+    # What the model's profile says of its strategies holds; the judge is the default one.
+    known = build(NodeConfig, resolve({}, options.model))
+    strategies = {name: getattr(known, name) for name in STRATEGIES}
+    config = replace(MonitorConfig(), **strategies)
     config = replace(config, window=replace(config.window, sample_period=options.tick))
     if options.allowance > 0.0:
         config = replace(config, stall=replace(config.stall, allowance=options.allowance))

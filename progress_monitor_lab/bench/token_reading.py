@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from progress_monitor.config import MonitorConfig
+from progress_monitor.offline.calibrate import parameter_yaml
 from progress_monitor.strategies.calibration import calibrate
 from progress_monitor.strategies.procvlm import ProcVLM
 from progress_monitor.strategies.topreward import TopReward
@@ -60,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(json.dumps(report, indent=2))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    print(f'written to {options.out}')
+    named = ('topreward.floor', 'topreward.ceiling', 'combined.text_error', 'combined.token_error')
+    parameters = options.out.with_suffix('.yaml')
+    values = {name: round(report[name], 4) for name in named}
+    parameters.write_text(parameter_yaml(values), encoding='utf-8')
+    print(f'written to {options.out}, and the parameters to {parameters}')
     return 0
 
 
