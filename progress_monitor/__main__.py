@@ -9,6 +9,7 @@ from importlib import import_module
 COMMANDS = {
     'annotate': 'progress_monitor.adapt.annotate',
     'watch': 'progress_monitor.offline.command',
+    'demonstrate': 'progress_monitor.offline.demonstrate',
 }
 
 

@@ -69,13 +69,14 @@ class WatchedTask:
     def apply(self, config: MonitorConfig) -> None:
         """Judge by changed parameters from now on.
 
-        The plan stays. A judge that is discarded withdraws what it has said.
+        The plan stays. A judge that is discarded withdraws what it has said: with another strategy
+        the numbers have another scatter, and what the model refused it refused to another question.
         """
         old, self._config = self._config, config
         self.memory.configure(config.memory)
-        if old.evidence != config.evidence:
+        if (old.evidence, old.strategy) != (config.evidence, config.strategy):
             self.trust = ModelTrust(config.evidence)
-        judged = ('signal', 'stall', 'regression', 'success', 'memory')
+        judged = ('strategy', 'signal', 'stall', 'regression', 'success', 'memory')
         if any(getattr(old, group) != getattr(config, group) for group in judged):
             self.judge.withdraw('The parameters were changed; judging starts anew.')
             self._withdrawn += self.judge.take_reports()
