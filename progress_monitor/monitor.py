@@ -10,6 +10,7 @@ from progress_monitor.evidence.inputs import InputReport, Inputs
 from progress_monitor.history import FrameHistory
 from progress_monitor.judgement.allowance import parse_step_allowances
 from progress_monitor.pace import paced_period
+from progress_monitor.printable import is_unicode
 from progress_monitor.strategies import STRATEGIES, make_strategy
 from progress_monitor.strategies.selection import check_window
 from progress_monitor.strategies.strategy import Strategy
@@ -57,7 +58,7 @@ def validate(config: MonitorConfig, cameras: Sequence[str]) -> None:
 def check_task(task: Task) -> None:
     """Check whether ``task`` can be watched.
 
-    :raises ValueError: if it has no text, or one that is too long.
+    :raises ValueError: if it has no text, one that is too long, or one that is not Unicode.
     """
     if not task.text.strip():
         raise ValueError('task: the text is empty; say what the robot is to do')
@@ -66,6 +67,8 @@ def check_task(task: Task) -> None:
             f'task: the text has {len(task.text)} characters; at most {TASK_CHARACTERS} '
             'can be asked about'
         )
+    if not is_unicode(task.text):
+        raise ValueError('task: the text is not valid Unicode; type it anew')
 
 
 class ProgressMonitor:
@@ -267,7 +270,7 @@ class ProgressMonitor:
             return None
         estimate = self._strategy.read((reply.answer,), reply.view)
         rest = self._inputs.rest(reply.view.stamp_ns)
-        watched.take(estimate, reply.answer, reply.view, reply.question.session, rest)
+        estimate = watched.take(estimate, reply.answer, reply.view, reply.question.session, rest)
         return estimate, reply.answer, reply.view
 
     def _ask(self, now_ns: int) -> bool:

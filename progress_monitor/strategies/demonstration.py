@@ -11,7 +11,6 @@ A folder holds ``demonstration.yaml``::
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,11 +22,11 @@ import yaml
 
 from progress_monitor.parameters import ParameterError
 from progress_monitor.types import Frame, new_uid
+from progress_monitor.yaml_file import read_yaml
 
 FILE = 'demonstration.yaml'
 _MOST_STEPS = 64
 _MOST_PIXELS = 33_554_432
-_LARGEST_FILE = 262_144
 _LONGEST_TEXT = 2000
 
 
@@ -56,14 +55,9 @@ class Demonstration:
         """
         path = folder / FILE
         try:
-            if path.stat().st_size > _LARGEST_FILE:
-                raise ParameterError(f'{path}: more than {_LARGEST_FILE} bytes')
-            content = yaml.safe_load(path.read_text(encoding='utf-8'))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, 'strerror', None) or 'it is no UTF-8 text'
-            raise ParameterError(f'{path}: cannot be read: {reason}') from None
-        except yaml.YAMLError as error:
-            raise ParameterError(f'{path}: {" ".join(str(error).split())}') from None
+            content = read_yaml(path)
+        except OSError as error:
+            raise ParameterError(f'{path}: cannot be read: {error.strerror}') from None
         if not isinstance(content, Mapping) or set(content) != {'kind', 'goal', 'steps'}:
             raise ParameterError(f'{path}: must hold kind, goal and steps, and nothing else')
         kind, goal, entries = content['kind'], content['goal'], content['steps']
@@ -129,7 +123,7 @@ def _step(path: Path, kind: str, number: int, entry: Any) -> DemonstrationStep:
         raise ParameterError(f'{where}: must hold {key} and progress, and nothing else')
     percent, value = entry['progress'], entry[key]
     number_given = isinstance(percent, (int, float)) and not isinstance(percent, bool)
-    if not number_given or not math.isfinite(percent) or not 0 <= percent <= 100:
+    if not number_given or not 0 <= percent <= 100:
         raise ParameterError(f'{where}: progress must be a number from 0 to 100')
     if not isinstance(value, str) or not 0 < len(value.strip()) <= _LONGEST_TEXT:
         raise ParameterError(f'{where}: {key} must be a text of 1 to {_LONGEST_TEXT} characters')
