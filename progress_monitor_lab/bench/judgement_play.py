@@ -131,7 +131,7 @@ def _play_plain(episode: Episode, system: str, config: MonitorConfig, backend: B
         window = [*window, frame][-8:] if system == 'procvlm' else [frame]
         shown = [window[0]] * (8 - len(window)) + window if system == 'procvlm' else window
         view = View(tuple(shown), frame.stamp_ns)
-        dialogue.ask(strategy.ask(view, Recollection(episode.text)), view)
+        dialogue.ask(strategy.ask(view, Recollection(episode.text)), view, episode.text)
         (reply,) = dialogue.replies()
         if reply.answer is None:
             continue
