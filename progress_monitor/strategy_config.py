@@ -61,9 +61,9 @@ class ProgressLMConfig:
 
     prompt: str = parameter(
         'auto',
-        'Prompt: progresslm_sft, progresslm_rl, progresslm_eval or progresslm_nothink, each with '
-        '_visual or _text added by the demonstration; auto: rl for checkpoints with RL in their '
-        'name, sft otherwise; or the path of a text file.',
+        'Prompt: progresslm_sft, progresslm_rl, progresslm_eval, progresslm_nothink or '
+        'progresslm_short, each with _visual or _text added by the demonstration; auto: rl for '
+        'checkpoints with RL in their name, sft otherwise; or the path of a text file.',
     )
     demonstration: str = parameter('', 'Folder with demonstration.yaml.')
 

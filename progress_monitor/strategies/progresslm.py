@@ -39,7 +39,13 @@ from progress_monitor.types import (
     View,
 )
 
-VARIANTS = ('progresslm_sft', 'progresslm_rl', 'progresslm_eval', 'progresslm_nothink')
+VARIANTS = (
+    'progresslm_sft',
+    'progresslm_rl',
+    'progresslm_eval',
+    'progresslm_nothink',
+    'progresslm_short',
+)
 _DEMONSTRATION = ('demonstration', 'demonstration_images')
 
 

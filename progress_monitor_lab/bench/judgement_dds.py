@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -9,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,9 @@ from progress_monitor_lab.bench.judgement_play import (
     seconds,
 )
 from progress_monitor_lab.demo.processes import Processes
-from progress_monitor_lab.demo.run import MONITOR_MODULE, free_domain
+from progress_monitor_lab.demo.run import MONITOR_MODULE
 from progress_monitor_lab.demo.watcher import MONITOR
+from progress_monitor_lab.domains import own_domain
 
 CAMERA = '/judgement/image'
 _NOT_READY = (State.UNKNOWN, State.IDLE, State.LOADING, State.ERROR)
@@ -168,13 +169,12 @@ class Player(Node):
             self._record.successes.append(said)
 
 
-@contextmanager
+@contextlib.contextmanager
 def monitor(model: str, config: MonitorConfig) -> Iterator[Player]:
     """Start the monitor node in a process and a ROS domain of its own, and give it up at the end.
 
     :raises RuntimeError: if it does not become ready.
     """
-    os.environ['ROS_DOMAIN_ID'] = str(free_domain())
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     parameters: dict[str, Any] = {
         'image_topics': [CAMERA],
@@ -189,7 +189,10 @@ def monitor(model: str, config: MonitorConfig) -> Iterator[Player]:
     command = [sys.executable, *MONITOR_MODULE, '--ros-args']
     for name, value in parameters.items():
         command += ['-p', f'{name}:={json.dumps(value)}']
-    with tempfile.TemporaryDirectory() as logs, Processes(Path(logs), os.environ) as processes:
+    with contextlib.ExitStack() as stack:
+        os.environ['ROS_DOMAIN_ID'] = str(stack.enter_context(own_domain()))
+        logs = stack.enter_context(tempfile.TemporaryDirectory())
+        processes = stack.enter_context(Processes(Path(logs), os.environ))
         processes.start('monitor', command)
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         executor = SingleThreadedExecutor()

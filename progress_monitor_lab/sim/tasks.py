@@ -57,7 +57,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class CellTask:
-    """A task of the cell. ``scene`` is the Meta-World environment; tasks may share one."""
+    """A task of the cell. ``scene`` is the Meta-World environment; tasks may share one.
+
+    ``phantom`` is where a mistaken expert believes its item, from where it is, m; one that ``aims``
+    heeds the place of its goal, too. ``astray`` names the faults that lead a hand off its way in
+    the last stage, where a new plan mends them and nothing else does.
+    """
 
     name: str
     scene: str
@@ -65,6 +70,8 @@ class CellTask:
     paraphrases: tuple[str, ...]
     phases: tuple[Phase, ...]
     grasps: bool = False
+    aims: bool = False
+    astray: tuple[str, ...] = ()
     phantom: tuple[float, float, float] = (0.12, 0.0, 0.0)
     goal_marker: bool = False
     camera_distance: float = 1.15
@@ -254,9 +261,11 @@ def _task_list() -> tuple[CellTask, ...]:
                 ),
                 _grasp_and_carry(0.06, 0.75),
             ),
+            aims=True,
             grasps=True,
             camera_distance=0.95,
             goal_marker=True,
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'push',
@@ -276,8 +285,10 @@ def _task_list() -> tuple[CellTask, ...]:
                 ),
                 _grasp_and_carry(0.045, 0.75),
             ),
+            aims=True,
             camera_distance=0.95,
             goal_marker=True,
+            astray=('carried_away',),
         ),
         CellTask(
             'bin_picking',
@@ -299,6 +310,7 @@ def _task_list() -> tuple[CellTask, ...]:
             ),
             grasps=True,
             camera_distance=0.95,
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'sweep_into',
@@ -314,7 +326,9 @@ def _task_list() -> tuple[CellTask, ...]:
                 (('Reach the block', 0.4), ('Sweep the block into the hole', 0.6)),
                 _reach_and_move(_slid(0.05), 0.035, (0.0, 0.0, 0.03)),
             ),
+            aims=True,
             camera_distance=0.95,
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'plate_slide',
@@ -331,6 +345,7 @@ def _task_list() -> tuple[CellTask, ...]:
                 _reach_and_move(_slid(0.06), 0.035, (0.0, -0.05, 0.05)),
             ),
             phantom=(0.18, 0.0, 0.0),
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'drawer_open',
@@ -342,6 +357,7 @@ def _task_list() -> tuple[CellTask, ...]:
                 (('Reach the drawer handle', 0.45), ('Pull the drawer open', 0.55)),
                 _reach_and_move(_drawer_opened, 0.045, (0.0, -0.01, 0.0)),
             ),
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'drawer_close',
@@ -365,6 +381,7 @@ def _task_list() -> tuple[CellTask, ...]:
                 _reach_and_move(_door_opened, 0.05, (0.0, 0.02, 0.0)),
             ),
             phantom=(0.0, -0.14, 0.0),
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'button_press',
@@ -377,6 +394,7 @@ def _task_list() -> tuple[CellTask, ...]:
                 _reach_and_move(_button_pressed, 0.04, (0.0, 0.0, 0.05)),
             ),
             phantom=(0.16, 0.0, 0.0),
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'window_open',

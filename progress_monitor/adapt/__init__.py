@@ -1,0 +1,1 @@
+"""A recorded demonstration in, a monitor that knows the task out."""
