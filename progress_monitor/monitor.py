@@ -287,7 +287,8 @@ class ProgressMonitor:
         if view is None:
             return False
         self._selected_ns = newest
-        asked = self._dialogue.ask(self._strategy.ask(view, self._watched.recollection()), view)
+        questions = self._strategy.ask(view, self._watched.recollection())
+        asked = self._dialogue.ask(questions, view, self._watched.task.text)
         for session in asked:
             self._watched.trust.asked(session, now_ns)
         if asked:
@@ -337,6 +338,7 @@ class ProgressMonitor:
             thought=watched.memory.thought if watched is not None else '',
             prompt_hash=self._strategy.prompt_hash,
             model_revision=backend.revision,
+            adapter=watched.adapter if watched is not None else '',
             stalls=stalls,
             successes=successes,
             ticks=watched.ticks if watched is not None else 0,

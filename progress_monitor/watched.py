@@ -44,8 +44,8 @@ _CUT = {
 class WatchedTask:
     """What is known of one task.
 
-    ``ticks`` counts readable answers, ``shown`` is the view of the last one and ``finish`` how it
-    ended.
+    ``ticks`` counts readable answers, ``shown`` is the view of the last one, ``finish`` how it
+    ended and ``adapter`` the adapter that gave it.
     """
 
     def __init__(self, config: MonitorConfig, task: Task) -> None:
@@ -56,6 +56,7 @@ class WatchedTask:
         self.ticks = 0
         self.shown: View | None = None
         self.finish = ''
+        self.adapter = ''
         self._config = config
         self._withdrawn: list[Report] = []
 
@@ -101,6 +102,7 @@ class WatchedTask:
         """
         self.ticks += 1
         self.shown = view
+        self.adapter = answer.adapter
         self.trust.heard(session)
         if isinstance(answer, Generated):
             self.finish = answer.finish.value

@@ -157,7 +157,7 @@ def _play_plain(
         window = [*window, frame][-8:] if system == 'published_tool' else [frame]
         shown = [window[0]] * (8 - len(window)) + window if system == 'published_tool' else window
         view = View(tuple(shown), frame.stamp_ns)
-        dialogue.ask(strategy.ask(view, Recollection(episode.text)), view)
+        dialogue.ask(strategy.ask(view, Recollection(episode.text)), view, episode.text)
         (reply,) = dialogue.replies()
         if reply.answer is None:
             continue
