@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from progress_monitor_lab.sim.camera import Camera
 from progress_monitor_lab.sim.scene import Action, Scene, Vector
-from progress_monitor_lab.sim.tasks import TASKS, CellTask, Stage
+from progress_monitor_lab.sim.stages import CellTask, Stage
+from progress_monitor_lab.sim.tasks import TASKS
+from progress_monitor_lab.sim.unseen import EVERY_TASK
 
 os.environ.setdefault('MUJOCO_GL', 'osmesa')
 
@@ -30,6 +32,8 @@ DROP_STEPS = 12
 RETREAT_STEPS = 12
 ATTACH_STEPS = 8
 ATTACH_DISTANCE = 0.075
+# A known task's number is part of its seeds: further tasks come after.
+_NUMBERS = (*sorted(TASKS), *sorted(set(EVERY_TASK) - set(TASKS)))
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,14 @@ class _Moment:
 def applicable(task: str, fault: str) -> bool:
     """Whether ``fault`` can happen to ``task``: only what is grasped can be dropped."""
     if fault == 'drop':
-        return TASKS[task].grasps
-    return not (fault == 'missed_grasp' and len(TASKS[task].phases) > 1)
+        return EVERY_TASK[task].grasps
+    return not (fault == 'missed_grasp' and len(EVERY_TASK[task].phases) > 1)
 
 
 class Workcell:
     """A robot at work in front of a camera.
 
-    :param task: a name in ``TASKS``.
+    :param task: a name in ``EVERY_TASK``: in ``TASKS``, or of a task that no checkpoint has seen.
     :param seed: decides the scene, the camera's small misplacement, the light and the noise.
     :param speed: share of the expert's full speed, above 0 and at most 1. A slower robot makes
         the same motion in more time: pictures and truth between its steps are interpolated.
@@ -95,13 +99,13 @@ class Workcell:
         render: bool = True,
         noise: bool = True,
     ) -> None:
-        if task not in TASKS:
-            raise ValueError(f'task: {task!r} is not one of {", ".join(TASKS)}')
+        if task not in EVERY_TASK:
+            raise ValueError(f'task: {task!r} is not one of {", ".join(EVERY_TASK)}')
         if not 0.0 < speed <= 1.0:
             raise ValueError(f'speed: {speed} must be above 0 and at most 1')
-        self.task: CellTask = TASKS[task]
+        self.task: CellTask = EVERY_TASK[task]
         self.speed = speed
-        rng = np.random.default_rng([seed, sorted(TASKS).index(task)])
+        rng = np.random.default_rng([seed, _NUMBERS.index(task)])
         drawn = float(rng.uniform(0.4, 0.5) if fault == 'drop' else rng.uniform(0.35, 0.6))
         self._active = ''
         self._carry_offset: Vector | None = None
