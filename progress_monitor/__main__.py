@@ -7,6 +7,7 @@ from importlib import import_module
 
 # Each module has a function main(arguments) that returns an exit code.
 COMMANDS = {
+    'adapt': 'progress_monitor.adapt.command',
     'watch': 'progress_monitor.offline.command',
 }
 

@@ -53,7 +53,7 @@ class ModelEngine:
                 notes.append(self._decoder.use_graphs(capacity))
             self._decoder.forget()
             width = vlm.model.config.vision_config.out_hidden_size
-            self._guard = SceneGuard.read(checkpoint_folder(config.path, config.revision), width)
+            self._guard = _guard(config, width)
             if self._guard is None:
                 notes.append(f'no {FILE_NAME} beside the weights: unknown scenes are not told')
         except torch.OutOfMemoryError as error:
@@ -111,6 +111,15 @@ class ModelEngine:
         if self._vlm.device.type == 'cuda':
             return torch.cuda.memory_reserved(self._vlm.device) / 2**20
         return resident_mb()
+
+
+def _guard(config: ModelConfig, width: int) -> SceneGuard | None:
+    """The guard of an adapter knows the scenes that it was made for; else the checkpoint's."""
+    if config.adapter:
+        folder = checkpoint_folder(config.adapter, parameter='model.adapter')
+        if (found := SceneGuard.read(folder, width)) is not None:
+            return found
+    return SceneGuard.read(checkpoint_folder(config.path, config.revision), width)
 
 
 def resident_mb() -> float:
