@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from demonstration_videos import FRAMES, TASK, write_demonstration
+from bags import write_bag
+from demonstration_videos import FRAMES, TASK, pictures, write_demonstration
 
 from progress_monitor.__main__ import main
 from progress_monitor.adapt.annotation import Stage, read
@@ -126,3 +127,24 @@ def test_a_damaged_file_of_annotations_is_not_overwritten(
     assert annotate(monkeypatch, 'text 1 a\nsave', video, '--task', TASK, '--out', out) == 2
     assert 'demonstrations: must be a list' in capsys.readouterr().err
     assert out.read_text() == '{"demonstrations": 3}'
+
+
+def test_a_bag_becomes_a_video_for_each_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shots = [
+        (topic, 2_000_000_000 + number * 100_000_000, image)
+        for number, image in enumerate(pictures())
+        for topic in ('/front/image', '/wrist/image')
+    ]
+    bag = write_bag(tmp_path / 'run', shots)
+    out = tmp_path / 'demo.json'
+    script = 'text 1 push it\nsave'
+    assert annotate(monkeypatch, script, bag, '--task', TASK, '--out', out) == 0
+    (item,) = read(out)
+    names = ['demo_run_front_image.mp4', 'demo_run_wrist_image.mp4']
+    assert [video.name for video in item.videos] == names
+    assert item.stages[0].end_s == pytest.approx(6.8, abs=0.2)
+    # Opened again, it is the same recording.
+    assert annotate(monkeypatch, 'list', bag, '--out', out) == 0
+    assert 'push it' in capsys.readouterr().out
