@@ -112,7 +112,7 @@ class Draft:
         return 1.0 / self._fps
 
     def _on_frame(self, time_s: float) -> float:
-        return min(round(time_s * self._fps) / self._fps, self._duration_s)
+        return round(time_s * self._fps) / self._fps
 
     def _set(self, stages: Iterable[ProposedStage | Stage]) -> None:
         taken = list(stages)

@@ -24,7 +24,7 @@ _GRID = 4
 _SIDE_S = 0.6
 _SMOOTHING_S = 0.15
 # Flow of the whole picture, in pixels a sample summed over cells, that is taken for the codec's.
-_STILL = 0.32
+_STILL = 1.0
 # Of the speed that a camera exceeds a tenth of the time.
 _MOVES = 0.12
 _LEAST_NOVELTY = 0.15
@@ -61,7 +61,9 @@ def summarise(recording: Recording) -> MotionSummary:
     if recording.frames <= 2 * every:
         return MotionSummary(0.0, recording.duration_s, ())
     cells = _flow(recording, every)
-    usual = max(float(np.percentile(cells.sum(1), 90)), _STILL)
+    usual = float(np.percentile(cells.sum(1), 90))
+    if usual < _STILL:
+        return MotionSummary(0.0, recording.duration_s, ())
     cells = _smooth(cells / usual, _SMOOTHING_S / step_s)
     speed = cells.sum(1)
     moving = np.flatnonzero(speed > _MOVES)

@@ -98,7 +98,7 @@ def from_list(recording: Recording, listed: Sequence[Listed]) -> tuple[ProposedS
     motion = summarise(recording)
     cuts: list[tuple[float, str]] = []
     last_s = motion.start_s
-    for time_s in _ends(listed, len(texts))[:-1]:
+    for time_s in _ends(listed, len(texts))[: len(texts) - 1]:
         near = [
             change
             for change in motion.changes
