@@ -53,11 +53,15 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """What came of it: the training's course and the demonstrations that it learnt from."""
+    """What came of it: the training's course and the demonstrations that it learnt from.
+
+    ``notes`` are sentences for the user.
+    """
 
     course: Course
     demonstrations: tuple[Demonstration, ...]
     config: NodeConfig
+    notes: tuple[str, ...] = ()
 
 
 def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
@@ -116,10 +120,10 @@ def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
             tuple(dict.fromkeys(item.task for item in annotations)), options.base, vlm.revision
         ),
     )
-    _write_statistics(options.out, eyes, renditions, unseen)
+    notes = _write_statistics(options.out, eyes, renditions, unseen)
     del vlm, trainer, eyes
     release_memory()
-    return Adapted(course, demonstrations, config)
+    return Adapted(course, demonstrations, config, notes)
 
 
 def _held_out(unseen: Sequence[Rendition], sampler: Sampler, config: NodeConfig) -> list[Sample]:
@@ -138,20 +142,24 @@ def _held_out(unseen: Sequence[Rendition], sampler: Sampler, config: NodeConfig)
 
 def _write_statistics(
     folder: Path, eyes: Eyes, renditions: Sequence[Rendition], unseen: Sequence[Rendition]
-) -> None:
-    """What the guard against unknown scenes needs, so that it knows the new one."""
+) -> tuple[str, ...]:
+    """What the guard against unknown scenes needs to know the new one; why it is not written."""
     with torch.no_grad():
         known, held_out = (
             np.stack(
                 [
                     eyes.see([picture], fresh=True)[0].float().mean(0).cpu().numpy()
                     for item in group
-                    for picture in item.pictures[::2].ravel().tolist()
+                    for picture in item.pictures.ravel().tolist()
                 ]
             )
             for group in (renditions, unseen)
         )
-    scene_guard.write(folder, scene_guard.statistics(known, held_out))
+    try:
+        scene_guard.write(folder, scene_guard.statistics(known, held_out))
+    except ValueError as error:
+        return (f'unknown scenes are not told from the new one: {error}',)
+    return ()
 
 
 def _key(annotations: Sequence[Annotation], options: Options) -> str:

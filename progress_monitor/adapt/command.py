@@ -83,6 +83,8 @@ def _adapt(given: argparse.Namespace) -> int:
         recipe=recipe,
     )
     adapted = adapt(annotations, options)
+    for note in adapted.notes:
+        print(note, file=sys.stderr)
     return _judge(given, adapted, held_out)
 
 

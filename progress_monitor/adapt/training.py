@@ -123,7 +123,9 @@ class Trainer:
 
     def _step(self, draw: Draw, frames: Callable[[np.random.Generator], int], eyes: Eyes) -> float:
         recipe, step = self._recipe, self.course.step
+        # By the step alone, so that a training that goes on is the one that was interrupted.
         rng = np.random.default_rng([self._seed, step])
+        torch.manual_seed(int(rng.integers(2**31)))
         self._peft.train()
         for group in self._optimizer.param_groups:
             group['lr'] = recipe.rate * _share(step, recipe.steps, recipe.warm_up)
