@@ -225,9 +225,9 @@ def test_a_step_beyond_the_capacity_of_the_graphs_is_said_once(caplog):
     states = torch.zeros(1, 1, 250, 4)
     cache.layers[0].update(states, states)
     graph = SimpleNamespace(replay=lambda: None)
-    step = SimpleNamespace(place=lambda ids, position: None)
+    step = SimpleNamespace(place=lambda ids, position: None, hidden=torch.zeros(4, 6))
     graphs = StepGraphs(cache, {4: (step, graph, torch.zeros(4, 9))})
-    assert graphs.step([1, 2], 250).shape == (2, 9)
+    assert [found.shape for found in graphs.step([1, 2], 250)] == [(2, 6), (2, 9)]
     with caplog.at_level(logging.WARNING):
         cache.layers[0].length = 254
         assert graphs.step([1], 254) is None

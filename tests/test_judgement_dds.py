@@ -55,7 +55,7 @@ def test_the_real_node_calls_what_is_played_to_it_over_dds(tmp_path):
     onset = STILL_FROM * FRAME_S
     assert onset + 1.0 < stalls[0]['at'] < onset + 2.0 + 1.6
     assert len(record.ticks) >= 0.6 * FRAMES * FRAME_S / 0.2
-    errors = [abs(value - episode().progress()[index]) for _, index, value, _ in record.ticks]
+    errors = [abs(value - episode().progress()[index]) for _, index, value, *_ in record.ticks]
     assert np.median(errors) < 0.05
 
 

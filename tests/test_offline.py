@@ -372,7 +372,7 @@ def test_an_unknown_command_lists_those_that_there_are() -> None:
         check=False,
     )
     assert ran.returncode == 2
-    assert 'python -m progress_monitor {watch}' in ran.stderr
+    assert 'python -m progress_monitor {watch,' in ran.stderr
 
 
 def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_goal_feeds_back_and_ends_in_success(probe: Probe, send: Any) -> None:
     probe.wait(lambda: len(goal.feedback) >= 3, what='feedback')
     assert goal.feedback[-1].progress == pytest.approx(0.2, abs=0.02)
     assert goal.feedback[-1].step == 'Grasp the block.'
-    assert probe.status[-1].task_id == 'lift'
+    probe.wait(lambda: probe.status[-1].task_id == 'lift', what='its status')
     probe.show = 1.0
     status, result = goal.result()
     assert status == GoalStatus.STATUS_SUCCEEDED
@@ -175,7 +175,7 @@ def test_an_accepted_goal_is_executing_until_it_ends(probe: Probe, send: Any) ->
     goal = send(task='Lift the block.')
     own = bytes(goal.handle.goal_id.uuid)
     probe.wait(lambda: len(goal.feedback) >= 3, what='feedback')
-    assert heard[own][-1] == GoalStatus.STATUS_EXECUTING
+    probe.wait(lambda: heard.get(own, [0])[-1] == GoalStatus.STATUS_EXECUTING, what='its status')
     probe.show = 1.0
     goal.result()
     probe.wait(lambda: heard[own][-1] == GoalStatus.STATUS_SUCCEEDED, what='the end')
@@ -201,7 +201,7 @@ def test_a_storm_of_goals_ends_each_and_leaves_the_last(probe: Probe, send: Any)
         assert result.error_code == Result.PREEMPTED
         assert result.outcome == Result.OUTCOME_PREEMPTED
     probe.wait(lambda: goals[-1].feedback, what='feedback of the last')
-    assert probe.status[-1].task_id == 'goal11'
+    probe.wait(lambda: probe.status[-1].task_id == 'goal11', what='its status')
     probe.show = 1.0
     assert goals[-1].result()[1].succeeded
 

@@ -308,6 +308,18 @@ def test_an_unsure_monitor_is_reported_and_not_acted_on(world: World) -> None:
     probe.wait(lambda: robot.replans, what='the replan')
 
 
+def test_a_stall_of_a_task_that_is_done_by_now_is_not_acted_on(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.status(MonitorStatus.STATE_SUCCEEDED)
+    robot.stall('a')
+    world.supervise()
+    world.wait_diagnostics('sees the task done')
+    assert robot.replans == 0
+    robot.status(MonitorStatus.STATE_STALLED)
+    probe.wait(lambda: robot.replans, what='the replan')
+
+
 def test_values_of_a_newer_monitor_are_tolerated(world: World) -> None:
     probe, robot = world.probe, world.robot
     robot.offer_replan()

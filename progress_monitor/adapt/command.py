@@ -96,7 +96,7 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
     config = adapted.config
     model = replace(
         config.model,
-        adapter=str(given.out),
+        adapters=(str(given.out),),
         quantization=given.quantization,
         device=given.device,
         threads=given.threads,

@@ -57,7 +57,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class CellTask:
-    """A task of the cell. ``scene`` is the Meta-World environment; tasks may share one."""
+    """A task of the cell. ``scene`` is the Meta-World environment; tasks may share one.
+
+    ``phantom`` is where a mistaken expert believes its item, from where it is, m; one that ``aims``
+    heeds the place of its goal, too. ``astray`` names the faults that lead a hand off its way in
+    the last stage, where a new plan mends them and nothing else does.
+    """
 
     name: str
     scene: str
@@ -65,6 +70,8 @@ class CellTask:
     paraphrases: tuple[str, ...]
     phases: tuple[Phase, ...]
     grasps: bool = False
+    aims: bool = False
+    astray: tuple[str, ...] = ()
     phantom: tuple[float, float, float] = (0.12, 0.0, 0.0)
     goal_marker: bool = False
     camera_distance: float = 1.15

@@ -97,9 +97,11 @@ def _task_list() -> tuple[CellTask, ...]:
                 ),
                 grasp_and_carry(0.06, 0.75),
             ),
+            aims=True,
             grasps=True,
             camera_distance=0.95,
             goal_marker=True,
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'push',
@@ -119,8 +121,10 @@ def _task_list() -> tuple[CellTask, ...]:
                 ),
                 grasp_and_carry(0.045, 0.75),
             ),
+            aims=True,
             camera_distance=0.95,
             goal_marker=True,
+            astray=('carried_away',),
         ),
         CellTask(
             'bin_picking',
@@ -142,6 +146,7 @@ def _task_list() -> tuple[CellTask, ...]:
             ),
             grasps=True,
             camera_distance=0.95,
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'sweep_into',
@@ -157,7 +162,9 @@ def _task_list() -> tuple[CellTask, ...]:
                 (('Reach the block', 0.4), ('Sweep the block into the hole', 0.6)),
                 reach_and_move(slid(0.05), 0.035, (0.0, 0.0, 0.03)),
             ),
+            aims=True,
             camera_distance=0.95,
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'plate_slide',
@@ -174,6 +181,7 @@ def _task_list() -> tuple[CellTask, ...]:
                 reach_and_move(slid(0.06), 0.035, (0.0, -0.05, 0.05)),
             ),
             phantom=(0.18, 0.0, 0.0),
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'drawer_open',
@@ -185,6 +193,7 @@ def _task_list() -> tuple[CellTask, ...]:
                 (('Reach the drawer handle', 0.45), ('Pull the drawer open', 0.55)),
                 reach_and_move(_drawer_opened, 0.045, (0.0, -0.01, 0.0)),
             ),
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'drawer_close',
@@ -208,6 +217,7 @@ def _task_list() -> tuple[CellTask, ...]:
                 reach_and_move(_door_opened, 0.05, (0.0, 0.02, 0.0)),
             ),
             phantom=(0.0, -0.14, 0.0),
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'button_press',
@@ -220,6 +230,7 @@ def _task_list() -> tuple[CellTask, ...]:
                 reach_and_move(_button_pressed, 0.04, (0.0, 0.0, 0.05)),
             ),
             phantom=(0.16, 0.0, 0.0),
+            astray=('carried_away', 'phantom_target'),
         ),
         CellTask(
             'window_open',
