@@ -163,7 +163,7 @@ def test_the_verdict_trusts_what_follows_the_work_and_nothing_else() -> None:
     assert figures(good)['voc'] == pytest.approx(1.0)
     assert decide({'demonstration': good}, True).reasons == ()
     cases = {
-        'rise': curve('demonstration', np.full(20, 0.5), (9.0,)),
+        'follow': curve('demonstration', np.full(20, 0.5), (9.0,)),
         'off by': curve('demonstration', line * 0.5, (9.0,)),
         'not called': curve('demonstration', line),
         'too early': curve('demonstration', line, (2.0, 9.0)),
