@@ -215,6 +215,12 @@ def test_nothing_in_the_current_folder_is_imported(fault, tmp_path, monkeypatch)
         wait_state(made, BackendState.READY)
 
 
+def test_an_answer_of_another_kind_never_leaves_the_backend(backend):
+    completion = ask(backend, question(frames(1), 'text', want=Score((' True',))))
+    assert (completion.answer, completion.failure) == (None, Failure.LOST)
+    assert 'another kind' in completion.message
+
+
 @pytest.mark.parametrize(
     ('name', 'said', 'late'),
     [
