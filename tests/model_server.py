@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,13 +18,13 @@ class ModelServer:
     """Answers with the mean level of the last picture in percent.
 
     ``keeps`` says whether pictures are kept by uuid, ``probabilities`` whether log-probabilities
-    are given, ``pictures`` whether pictures are taken; ``delay_s`` passes before an
-    answer.
+    are given, ``pictures`` whether pictures are taken; answers wait for ``answering``.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.keeps = self.probabilities = self.pictures = True
-        self.delay_s = 0.0
+        self.answering = threading.Event()
+        self.answering.set()
         self.models = ['procvlm']
         self.kept: dict[str, float] = {}
         self.bodies: list[dict[str, Any]] = []
@@ -43,7 +42,7 @@ class ModelServer:
                 body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
                 served.keys.append(self.headers.get('Authorization', ''))
                 served.bodies.append(body)
-                time.sleep(served.delay_s)
+                served.answering.wait(60)
                 self.reply(*served.answer(body))
 
             def reply(self, status: int, content: dict[str, Any]) -> None:

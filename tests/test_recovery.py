@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from progress_monitor.parameters import ParameterError, build
@@ -427,7 +427,6 @@ def test_of_two_leaders_the_older_stays_and_without_the_lock_none_leads() -> Non
     assert not Election('3', 0.0).decide(now, False)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(
