@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,14 +19,15 @@ class ModelServer:
 
     ``keeps`` says whether pictures are kept by uuid, ``probabilities`` whether log-probabilities
     are given, ``pictures`` whether pictures are taken, ``templates`` whether a chat template of the
-    request is obeyed; ``tokens`` are the ids of texts that are one token; ``delay_s`` passes before
-    an answer.
+    request is obeyed; ``tokens`` are the ids of texts that are one token; answers wait for
+    ``answering``.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.keeps = self.probabilities = self.pictures = self.templates = True
         self.tokens = {' True': 11, ' False': 12}
-        self.delay_s = 0.0
+        self.answering = threading.Event()
+        self.answering.set()
         self.models = ['procvlm']
         self.kept: dict[str, float] = {}
         self.bodies: list[dict[str, Any]] = []
@@ -49,7 +49,7 @@ class ModelServer:
                     return
                 served.keys.append(self.headers.get('Authorization', ''))
                 served.bodies.append(body)
-                time.sleep(served.delay_s)
+                served.answering.wait(60)
                 self.reply(*served.answer(body))
 
             def reply(self, status: int, content: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ def connected(server, deadline_s=20.0, state=BackendState.READY, **values):
 
 
 def wait_for(condition):
-    end = time.monotonic() + 30.0
+    end = time.monotonic() + 60.0
     while not condition():
         assert time.monotonic() < end, 'it did not happen'
         time.sleep(0.005)
@@ -197,12 +197,12 @@ def test_one_refused_request_costs_itself(server):
 
 def test_a_late_answer_is_late_and_the_next_is_asked(server):
     with connected(server, deadline_s=0.3) as backend:
-        server.delay_s = 1.0
+        server.answering.clear()
         late = ask(backend, question(1))
         assert late.failure is Failure.LATE
         assert 'deadline_s' in late.message
-        server.delay_s = 0.0
-        assert ask(backend, question(1)).answer is not None
+        server.answering.set()
+        wait_for(lambda: ask(backend, question(1)).answer is not None)
 
 
 def test_a_server_that_goes_and_comes_back_is_found_again(server):
@@ -230,12 +230,13 @@ def test_a_server_that_is_of_no_use_is_found_out_at_the_start(server, models, pi
 
 
 def test_a_cancelled_request_never_completes(server):
-    server.delay_s = 0.1
     with connected(server) as backend:
+        server.answering.clear()
         first, second = question(1), question(1)
         backend.submit(first)
         backend.submit(second)
         backend.cancel(first.id)
+        server.answering.set()
         found = []
 
         def came():

@@ -357,7 +357,7 @@ def test_both_commands_are_one(module: str, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (ran.returncode, ran.stderr) == (2, 'no.mp4: no such file\n')
@@ -368,7 +368,7 @@ def test_an_unknown_command_lists_those_that_there_are() -> None:
         [sys.executable, '-m', 'progress_monitor', 'dance'],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert ran.returncode == 2

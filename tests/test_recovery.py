@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from progress_monitor.parameters import ParameterError, build
@@ -438,7 +438,6 @@ def test_who_holds_the_lock_leads_though_an_older_one_waits_for_it() -> None:
         assert young.decide(now, True) == (now >= end)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(
