@@ -215,4 +215,5 @@ def test_numbers_that_repeat_are_called_to_the_tick_however_they_came_there(step
         if judge.stall is not None:
             break
     assert judge.stall is not None
-    assert onset + 12 - 1 <= index <= onset + 12 + 3
+    # A last rise by the minimum gain or less may count as standing still already.
+    assert onset + 12 - 2 <= index <= onset + 12 + 3

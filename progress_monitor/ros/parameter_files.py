@@ -30,11 +30,14 @@ def monitor_yaml() -> str:
     for node, config in (('progress_monitor', NodeConfig), ('supervisor', SupervisorConfig)):
         lines += [f'/**/{node}:', '  ros__parameters:']
         group = ''
-        for item in sorted(declarations(config), key=lambda item: '.' in item.name):
+        items = sorted(declarations(config), key=lambda item: '.' in item.name)
+        written = {item.name.rpartition('.')[0] for item in items if item.name not in governed()}
+        for item in items:
             prefix, _, name = item.name.rpartition('.')
             if prefix != group:
                 group = prefix
-                lines.append(f'    {group}:')
+                # ROS refuses a group without a value.
+                lines.append(f'    {group}:' if group in written else f'    # {group}:')
             lines += _entry(item, name, '      ' if group else '    ')
     return '\n'.join(lines) + '\n'
 
