@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +42,7 @@ from rclpy.qos import (  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from progress_monitor.msg import MonitorStatus, Progress, Stall, Success  # noqa: E402
+from progress_monitor_lab.domains import own_domain  # noqa: E402
 
 TESTS = Path(__file__).parent
 LATCHED = QoSProfile(
@@ -57,16 +59,22 @@ QUICK = {
     'stall.allowance': 1.0,
     'stall.grace_period': 0.2,
     'evidence.frozen_after': 5.0,
-    'evidence.frame_timeout': 2.0,
+    'evidence.frame_timeout': 5.0,
     'model.max_pixels': 96 * 96,
 }
-_domains = itertools.count(os.getpid() * 13)
+_claims: deque[ExitStack] = deque()
 T = TypeVar('T')
 
 
 def fresh_domain() -> int:
-    """A ROS domain that no other test of this process uses."""
-    return 1 + next(_domains) % 100
+    """A ROS domain that no other test uses, of this process or another."""
+    claim = ExitStack()
+    domain = claim.enter_context(own_domain())
+    _claims.append(claim)
+    # The nodes of a test before these have started, so that their domain shows in its ports.
+    if len(_claims) > 8:
+        _claims.popleft().close()
+    return domain
 
 
 def picture(progress: float, patch: int = 32, seed: int = 0) -> NDArray[np.uint8]:
@@ -119,7 +127,7 @@ class Process:
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGINT)
             try:
-                self.child.wait(10)
+                self.child.wait(60)
             except subprocess.TimeoutExpired:
                 self.child.kill()
                 self.child.wait()
@@ -175,10 +183,18 @@ class Probe:
             self.executor.spin_once(timeout_sec=0.01)
         return value
 
-    def spin(self, duration: float) -> None:
-        """Spin for ``duration`` seconds: for what must not happen meanwhile."""
-        end = time.monotonic() + duration
-        self.wait(lambda: time.monotonic() >= end, duration + 5)
+    def wait_on(self, seconds: float) -> None:
+        """Spin until the node has spoken of ``seconds`` more: for what must not happen meanwhile.
+
+        By the stamps of its status, so that a node that is held up is waited for.
+        """
+
+        def now() -> float:
+            stamp = self.status[-1].stamp
+            return float(stamp.sec) + stamp.nanosec * 1e-9
+
+        start = now()
+        self.wait(lambda: now() - start > seconds, what=f'{seconds:g} s of the node')
 
     def call(self, kind: Any, name: str, request: Any, timeout: float = 60.0) -> Any:
         """Call a service and return its answer."""

@@ -41,7 +41,7 @@ from progress_monitor.types import (
     Completion,
     Request,
 )
-from progress_monitor_lab.demo.run import free_domain
+from progress_monitor_lab.domains import own_domain
 
 CAMERA = '/intake/image'
 MONITOR = '/progress_monitor'
@@ -117,9 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    os.environ['ROS_DOMAIN_ID'] = str(free_domain())
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    with tempfile.TemporaryDirectory() as folder:
+    with own_domain() as domain, tempfile.TemporaryDirectory() as folder:
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
         profile = Path(folder) / 'profile.xml'
         profile.write_text(_PROFILE, encoding='ascii')
         os.environ.setdefault('FASTDDS_DEFAULT_PROFILES_FILE', str(profile))

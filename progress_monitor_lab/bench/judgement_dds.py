@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -9,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from progress_monitor.config import MonitorConfig
 from progress_monitor.msg import MonitorStatus, Progress, Stall, Success
 from progress_monitor.ros.messages import image_message, to_ns
 from progress_monitor.srv import SetTask
-from progress_monitor.types import Evidence, StallCause, State
+from progress_monitor.types import Evidence, StallCause, State, Verdict
 from progress_monitor_lab.bench.judgement_episodes import FRAME_S, MAKERS, Episode, Plan
 from progress_monitor_lab.bench.judgement_play import (
     OVER_DDS,
@@ -34,8 +34,9 @@ from progress_monitor_lab.bench.judgement_play import (
     seconds,
 )
 from progress_monitor_lab.demo.processes import Processes
-from progress_monitor_lab.demo.run import MONITOR_MODULE, free_domain
+from progress_monitor_lab.demo.run import MONITOR_MODULE
 from progress_monitor_lab.demo.watcher import MONITOR
+from progress_monitor_lab.domains import own_domain
 
 CAMERA = '/judgement/image'
 _NOT_READY = (State.UNKNOWN, State.IDLE, State.LOADING, State.ERROR)
@@ -147,7 +148,10 @@ class Player(Node):
         known = message.answerable and math.isfinite(message.progress)
         value = round(float(message.progress), 4) if known else None
         evidence = Evidence.GOOD if message.answerable else Evidence.REFUSED
-        self._record.ticks.append((at, round(at / FRAME_S), value, int(evidence)))
+        done = message.steps_known and not message.remaining_steps
+        verdict = Verdict.DONE if done else Verdict.NOT_DONE
+        self._record.ticks.append((at, round(at / FRAME_S), value, int(evidence), int(verdict)))
+        self._record.costs.append(round(float(message.inference_ms), 3))
 
     def _on_stall(self, message: Stall) -> None:
         if self._record is None or message.task_id != self._task_id:
@@ -168,20 +172,19 @@ class Player(Node):
             self._record.successes.append(said)
 
 
-@contextmanager
+@contextlib.contextmanager
 def monitor(model: str, config: MonitorConfig) -> Iterator[Player]:
     """Start the monitor node in a process and a ROS domain of its own, and give it up at the end.
 
     :raises RuntimeError: if it does not become ready.
     """
-    os.environ['ROS_DOMAIN_ID'] = str(free_domain())
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     parameters: dict[str, Any] = {
         'image_topics': [CAMERA],
         'model.path': str(Path(model).resolve()),
         'model.quantization': 'none',
         'model.max_pixels': 128 * 128,
-        'model.max_new_tokens': 120,
+        'model.max_new_tokens': 250,
         'memory.in_prompt': True,
         'window.sample_period': config.window.sample_period,
         'stall.allowance': config.stall.allowance,
@@ -189,7 +192,10 @@ def monitor(model: str, config: MonitorConfig) -> Iterator[Player]:
     command = [sys.executable, *MONITOR_MODULE, '--ros-args']
     for name, value in parameters.items():
         command += ['-p', f'{name}:={json.dumps(value)}']
-    with tempfile.TemporaryDirectory() as logs, Processes(Path(logs), os.environ) as processes:
+    with contextlib.ExitStack() as stack:
+        os.environ['ROS_DOMAIN_ID'] = str(stack.enter_context(own_domain()))
+        logs = stack.enter_context(tempfile.TemporaryDirectory())
+        processes = stack.enter_context(Processes(Path(logs), os.environ))
         processes.start('monitor', command)
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         executor = SingleThreadedExecutor()

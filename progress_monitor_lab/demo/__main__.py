@@ -14,6 +14,7 @@ from rich.console import Console
 
 from progress_monitor_lab.demo.run import DemoError, DemoOptions, play, share_folder
 from progress_monitor_lab.demo.story import FAULTS
+from progress_monitor_lab.domains import NoDomainError
 from progress_monitor_lab.sim.tasks import TASKS
 
 
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         summary = play(options, console)
-    except DemoError as error:
+    except (DemoError, NoDomainError) as error:
         console.print(str(error), style='red', markup=False, highlight=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import random
-import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +22,7 @@ from progress_monitor_lab.demo.processes import Processes
 from progress_monitor_lab.demo.recording import Recording, write_rows
 from progress_monitor_lab.demo.story import Ending, Verdict, judge, summarise
 from progress_monitor_lab.demo.watcher import CELL, MONITOR, Watcher
+from progress_monitor_lab.domains import own_domain
 from progress_monitor_lab.sim.tasks import TASKS
 
 MONITOR_MODULE = ('-m', 'progress_monitor.ros.monitor_node')
@@ -31,9 +30,6 @@ _UPDATE_PERIOD_S = 0.2
 _ENDING_S = 2.0
 _LOAD_LIMIT_S = 300.0
 _CELL_LIMIT_S = 120.0
-_BASE_PORT, _PORTS_PER_DOMAIN, _FIRST_UNICAST = 7400, 250, 10
-# Above 101 the ports of a domain run into those that Linux gives to outgoing connections.
-_DOMAINS = range(1, 102)
 
 
 class DemoError(RuntimeError):
@@ -71,17 +67,19 @@ def play(options: DemoOptions, console: Console) -> dict[str, Any]:
     """Run the demo and return its summary, which also lies in ``<out>/summary.json``.
 
     :raises DemoError: if a part of the system cannot be started or ends by itself.
+    :raises NoDomainError: if no ROS domain is free.
     """
     options.out.mkdir(parents=True, exist_ok=True)
     logs = options.out / 'logs'
-    os.environ['ROS_DOMAIN_ID'] = str(free_domain())
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['ROS_LOG_DIR'] = str(logs / 'ros')
     recording = Recording(
         options.task, options.fault, options.seed, TASKS[options.task].instruction
     )
-    with Processes(logs, os.environ) as processes:
-        verdict = _watch(options, console, recording, processes)
+    with own_domain() as domain:
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
+        with Processes(logs, os.environ) as processes:
+            verdict = _watch(options, console, recording, processes)
     write_rows(recording, options.out / 'recording.jsonl')
     summary = summarise(recording, verdict)
     text = json.dumps(summary, indent=2, ensure_ascii=False)
@@ -193,15 +191,3 @@ class _Run:
         ended = self.processes.ended()
         if ended:
             raise DemoError(self.processes.describe(ended))
-
-
-def free_domain() -> int:
-    """A ROS domain that nobody on this machine uses, so that several demos can run."""
-    for domain in random.SystemRandom().sample(_DOMAINS, len(_DOMAINS)):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(('', _BASE_PORT + _PORTS_PER_DOMAIN * domain + _FIRST_UNICAST))
-            except OSError:
-                continue
-            return domain
-    raise DemoError('No ROS domain is free on this machine; stop other ROS systems.')

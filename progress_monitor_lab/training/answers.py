@@ -56,11 +56,16 @@ def prompt(task: str, done: Sequence[str] | None) -> str:
 
 def answer(progress: float, remaining: Sequence[str]) -> str:
     """What the model shall say of a scene that fits the task. ``progress`` is 0..1."""
+    tag = f'<progress>{percent(progress, not remaining)}</progress>'
     if not remaining:
-        return FINISHED.format('<progress>100%</progress>')
-    percent = min(round(progress * 100), 99)
+        return FINISHED.format(tag)
     steps = '\n'.join(f'{number}. {step}.' for number, step in enumerate(remaining, 1))
-    return REMAINING.format(steps, f'<progress>{percent:02d}%</progress>')
+    return REMAINING.format(steps, tag)
+
+
+def percent(progress: float, done: bool) -> str:
+    """``progress`` (0..1) in a fixed count of digits; 100 only for what is done."""
+    return '100%' if done else f'{min(round(progress * 100), 99):02d}%'
 
 
 def refusal() -> str:

@@ -1,32 +1,40 @@
 """Questions and answers drawn from episodes, as the monitor will ask them.
 
-Windows hold 1 frame or 5 to 17 (ProcVLM's), at 0.2 to 0.8 s from frame to frame. The memory is
-right, a tick or two behind, missing, or wrong. The count of frames says nothing about progress:
-some windows repeat one frame, in some the robot stops, and where a window reaches back before the
-episode the robot waits at its beginning. Some tasks do not fit the scene, and some scenes are not
-the cell's.
+Every strategy has its form. Windows of ProcVLM hold 1 frame or 5 to 17, at 0.2 to 0.8 s from frame
+to frame; the memory is right, a tick or two behind, missing, or wrong. The count of frames says
+nothing about progress: some windows repeat one frame, in some the robot stops, and where a window
+reaches back before the episode the robot waits at its beginning. Some tasks do not fit the scene,
+and some scenes are not the cell's. A demonstration is another episode of the task, or its actions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from progress_monitor_lab.sim.tasks import TASKS
+from progress_monitor_lab.training import formats
 from progress_monitor_lab.training.answers import (
     FOREIGN_TASKS,
     answer,
-    prompt,
+    percent,
     refusal,
     stages,
     unfitting,
     wordings,
 )
 from progress_monitor_lab.training.data import Corpus, Episode
+from progress_monitor_lab.training.formats import Sample
 
+# How often each form is asked.
+FORMS = {'procvlm': 0.4, 'recurrent': 0.22, 'topreward': 0.13, 'progresslm': 0.25}
 SINGLE_FRAME = 0.3
 LONGEST, SHORTEST = 17, 5
+SNIPPET, SNIPPET_STRIDES = 4, (2, 3, 5)
+SCORED, SCORED_STRIDES = (6, 8, 8, 8, 10), (2, 3)
+DEMONSTRATED = (4, 9)
+IN_WORDS = 0.35
 STRIDES = (1, 2, 3, 4)
 REPEATED, STOPPED = 0.12, 0.15
 # Whether a task is done or nearly so hangs on details; the last frames are asked about more often.
@@ -46,18 +54,11 @@ SHARES = {
     'window_open': 1.3,
 }
 MEMORY_MISSING, MEMORY_WRONG = 0.3, 0.22
+# An episode that demonstrates its task reaches its end without falling back.
+FINISHED, SETBACK = 0.995, 0.03
 # Of the wrong memories in tasks of several phases: those that missed the end of the last step for
 # good. The monitor's memory holds what the model said, so a model that waits for it never moves on.
 FORGETFUL = 0.6
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Frames (indices into the corpus), the user's text and the answer to learn."""
-
-    frames: tuple[int, ...]
-    text: str
-    answer: str
 
 
 class Sampler:
@@ -77,20 +78,49 @@ class Sampler:
             ]
         )
         self._chance = chances / chances.sum()
+        self._shown: dict[str, list[Episode]] = {}
+        for episode in corpus.episodes:
+            if episode.progress[-1] > FINISHED and np.diff(episode.progress).min() > -SETBACK:
+                self._shown.setdefault(episode.task, []).append(episode)
 
-    def frames_of_batch(self) -> int:
+    def form(self) -> str:
+        """The form of the next batch."""
+        return str(self._rng.choice(tuple(FORMS), p=tuple(FORMS.values())))
+
+    def frames_of(self, form: str) -> int:
         """How many frames the windows of the next batch hold."""
-        if self._rng.random() < SINGLE_FRAME:
+        if form == 'recurrent':
+            return SNIPPET
+        if form == 'topreward':
+            return int(self._rng.choice(SCORED))
+        if form == 'progresslm' or self._rng.random() < SINGLE_FRAME:
             return 1
         return int(self._rng.integers(SHORTEST, LONGEST + 1))
 
-    def draw(self, count: int) -> Sample:
-        """One sample with a window of ``count`` frames."""
+    def draw(self, form: str, count: int) -> Sample:
+        """One sample of a form, with a window of ``count`` frames."""
+        if self._corpus.foreign and self._rng.random() < FOREIGN:
+            task = str(self._rng.choice(tuple(TASKS)))
+            text = str(self._rng.choice((*wordings(task), *FOREIGN_TASKS)))
+            return self._refused(form, self._foreign(count), text, task)
         rng = self._rng
-        if self._corpus.foreign and rng.random() < FOREIGN:
-            return self._foreign(count)
         episode = self._corpus.episodes[rng.choice(len(self._chance), p=self._chance)]
-        stride = int(rng.choice(STRIDES))
+        strides = {'recurrent': SNIPPET_STRIDES, 'topreward': SCORED_STRIDES}.get(form, STRIDES)
+        stride = int(rng.choice(strides))
+        window = self._window(episode, count, stride)
+        frames = tuple(episode.first + index for index in window)
+        if rng.random() < UNFITTING:
+            task = str(rng.choice(self._other_scenes(episode.task)))
+            return self._refused(form, frames, str(rng.choice(unfitting(episode.task))), task)
+        wording = str(rng.choice(wordings(episode.task)))
+        if rng.random() < 0.4:
+            wording = TASKS[episode.task].instruction
+        draw = getattr(self, f'_{form}')
+        sample: Sample = draw(episode, window, stride, frames, wording)
+        return sample
+
+    def _window(self, episode: Episode, count: int, stride: int) -> tuple[int, ...]:
+        rng = self._rng
         end = len(episode.progress)
         last = int(rng.integers(max(end - ENDING, 0) if rng.random() < AT_END else 0, end))
         kind, still = rng.random(), 0
@@ -99,49 +129,122 @@ class Sampler:
         elif kind < REPEATED + STOPPED:
             still = int(rng.integers(1, count + 1))
         ages = np.maximum(np.arange(count)[::-1] - still, 0)
-        window = np.maximum(last - stride * ages, 0)
-        return self._sample(episode, tuple(window.tolist()), stride)
+        return tuple(np.maximum(last - stride * ages, 0).tolist())
 
-    def _foreign(self, count: int) -> Sample:
-        """Any task in another scene: its neighbours in the corpus are of the same kind."""
+    def _foreign(self, count: int) -> tuple[int, ...]:
+        """Frames of another scene: neighbours in the corpus are of the same kind."""
         rng = self._rng
         shown = len(self._corpus.images) - self._corpus.foreign
         last = int(rng.integers(shown, len(self._corpus.images)))
         frames = np.full(count, last)
         if rng.random() < 0.5:
             frames = np.clip(last - np.arange(count)[::-1], shown, None)
-        task = str(rng.choice(tuple(TASKS)))
-        text = str(rng.choice((*wordings(task), *FOREIGN_TASKS)))
-        done = (None, (), stages(task)[:1])[int(rng.integers(3))]
-        return Sample(tuple(frames.tolist()), prompt(text, done), refusal())
+        return tuple(frames.tolist())
 
-    def _sample(self, episode: Episode, window: tuple[int, ...], stride: int) -> Sample:
+    def _refused(self, form: str, frames: tuple[int, ...], text: str, task: str) -> Sample:
+        """The refusal of a task that does not fit; ``task`` is one of another scene."""
         rng = self._rng
-        frames = tuple(episode.first + index for index in window)
-        if rng.random() < UNFITTING:
-            text = str(rng.choice(unfitting(episode.task)))
-            done = None if rng.random() < 0.5 else ()
-            return Sample(frames, prompt(text, done), refusal())
-        last = window[-1]
-        wording = str(rng.choice(wordings(episode.task)))
-        if rng.random() < 0.4:
-            wording = TASKS[episode.task].instruction
-        steps = stages(episode.task)
-        said = answer(float(episode.progress[last]), steps[int(episode.stage[last]) :])
-        return Sample(frames, prompt(wording, self._memory(episode, window, stride)), said)
+        if form == 'recurrent':
+            steps = stages(task)
+            before = ('', formats.thought(steps, int(rng.integers(len(steps)))))
+            return formats.recurrent(frames, text, before[int(rng.integers(2))], '', 'n/a')
+        if form == 'topreward':
+            return formats.topreward(frames, text, -0.1, False, bool(rng.random() < 0.5))
+        if form == 'progresslm':
+            shown, _ = self._demonstration(task)
+            goal = str(rng.choice(wordings(task)))
+            return formats.progresslm(frames[-1], goal, shown, 'n/a', 'n/a')
+        done = (None, (), stages(task)[:1])[int(rng.integers(3))]
+        return formats.procvlm(frames, text, done, refusal())
 
-    def _memory(
-        self, episode: Episode, window: tuple[int, ...], stride: int
-    ) -> tuple[str, ...] | None:
+    def _procvlm(
+        self,
+        episode: Episode,
+        window: tuple[int, ...],
+        stride: int,
+        frames: tuple[int, ...],
+        wording: str,
+    ) -> Sample:
+        last, steps = window[-1], stages(episode.task)
+        said = answer(float(episode.progress[last]), steps[int(episode.stage[last]) :])
+        done = self._memory(episode, window, stride)
+        return formats.procvlm(frames, wording, None if done is None else steps[:done], said)
+
+    def _recurrent(
+        self,
+        episode: Episode,
+        window: tuple[int, ...],
+        stride: int,
+        frames: tuple[int, ...],
+        wording: str,
+    ) -> Sample:
+        last, steps = window[-1], stages(episode.task)
+        before = ''
+        if window[0] > 0 or self._rng.random() < 0.5:
+            done = self._memory(episode, (*window, last), stride * SNIPPET)
+            before = '' if done is None else formats.thought(steps, done)
+        stage = int(episode.stage[last])
+        said = percent(float(episode.progress[last]), stage == len(steps))
+        return formats.recurrent(frames, wording, before, formats.thought(steps, stage), said)
+
+    def _topreward(
+        self,
+        episode: Episode,
+        window: tuple[int, ...],
+        stride: int,
+        frames: tuple[int, ...],
+        wording: str,
+    ) -> Sample:
+        last = window[-1]
+        done = int(episode.stage[last]) == len(stages(episode.task))
+        progress = float(episode.progress[last])
+        say_true = bool(self._rng.random() < 0.5)
+        return formats.topreward(frames, wording, progress, done, say_true)
+
+    def _progresslm(
+        self,
+        episode: Episode,
+        window: tuple[int, ...],
+        stride: int,
+        frames: tuple[int, ...],
+        wording: str,
+    ) -> Sample:
+        last = window[-1]
+        progress, stage = float(episode.progress[last]), int(episode.stage[last])
+        shown, in_words = self._demonstration(episode.task)
+        near = int(np.argmin([abs(reached - progress) for _, reached in shown]))
+        ref = min(stage, len(shown) - 1) if in_words else near
+        score = percent(progress, stage == len(stages(episode.task)))
+        return formats.progresslm(frames[-1], wording, shown, str(ref + 1), score)
+
+    def _demonstration(self, task: str) -> tuple[Sequence[tuple[str | int, float]], bool]:
+        """The states of a demonstration, and whether they are words."""
+        rng = self._rng
+        if task not in self._shown or rng.random() < IN_WORDS:
+            return formats.text_demonstration(task), True
+        episode = self._shown[task][int(rng.integers(len(self._shown[task])))]
+        count = int(rng.integers(*DEMONSTRATED))
+        wanted = np.linspace(0.0, 1.0, count)
+        # Where progress begins above 0, the first states are one.
+        picked = sorted({int(np.argmin(np.abs(episode.progress - share))) for share in wanted})
+        return [(episode.first + i, float(episode.progress[i])) for i in picked], False
+
+    @staticmethod
+    def _other_scenes(task: str) -> tuple[str, ...]:
+        kind = TASKS[task].scene.split('-')[0]
+        return tuple(name for name in TASKS if TASKS[name].scene.split('-')[0] != kind)
+
+    def _memory(self, episode: Episode, window: tuple[int, ...], stride: int) -> int | None:
+        """How many steps are remembered as done; None: nothing is remembered."""
         rng, last = self._rng, window[-1]
-        steps = stages(episode.task)
+        count = len(stages(episode.task))
         kind = rng.random()
         if kind < MEMORY_MISSING:
             return None
         wrong = kind < MEMORY_MISSING + MEMORY_WRONG
         if wrong and len(TASKS[episode.task].phases) == 1:
-            return steps[: int(rng.integers(0, len(steps) + 1))]
+            return int(rng.integers(0, count + 1))
         if wrong and len(window) > 1 and rng.random() < FORGETFUL:
-            return steps[: max(int(episode.stage[last]) - 1, 0)]
+            return max(int(episode.stage[last]) - 1, 0)
         lag = int(rng.integers(0, 3)) + (int(rng.integers(1, 3)) if wrong else 0)
-        return steps[: int(episode.stage[max(last - lag * stride, 0)])]
+        return int(episode.stage[max(last - lag * stride, 0)])

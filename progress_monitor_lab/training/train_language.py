@@ -24,25 +24,40 @@ from progress_monitor.vlm.images import ImageFormat
 from progress_monitor.vlm.prompt import PromptBuilder
 from progress_monitor_lab.training.clock import Clock
 from progress_monitor_lab.training.data import Corpus, augment, load
-from progress_monitor_lab.training.samples import Sample, Sampler
+from progress_monitor_lab.training.formats import Sample
+from progress_monitor_lab.training.samples import FORMS, Sampler
 from progress_monitor_lab.training.tower import batch_attention, features
 
 TOKENS_OF_BATCH = 4200
-LONGEST_TEXT = 150
-DIGIT_WEIGHT = 2.0
+DIGIT_WEIGHT, CHANCE_WEIGHT = 2.0, 4.0
 CHECKPOINT_STEPS = 400
 FOREIGN_IMAGES = 4000
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Right-padded samples: ids (b, n), positions (3, b, n), targets and weights (b, n)."""
+    """Right-padded samples: ids (b, n), positions (3, b, n), targets and weights (b, n).
+
+    ``others`` (b, n) holds the second possible token where ``chances`` (b, n) is its share.
+    """
 
     ids: torch.Tensor
     positions: torch.Tensor
     frames: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
+    others: torch.Tensor
+    chances: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    ids: list[int]
+    positions: np.ndarray
+    answer: int
+    differs: int = 0
+    other: int = 0
+    chance: float = 0.0
 
 
 class Collator:
@@ -52,41 +67,68 @@ class Collator:
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         layout = ImageFormat.read(folder / 'preprocessor_config.json')
         self._builder = PromptBuilder(self._tokenizer, layout)
-        blank = np.zeros((128, 128, 3), np.uint8)
-        self._blanks = tuple(Frame(index, 'camera', index, blank) for index in range(17))
+        self._blank = np.zeros((128, 128, 3), np.uint8)
         self.image_id = self._tokenizer.convert_tokens_to_ids('<|image_pad|>')
         self._end = self._tokenizer.convert_tokens_to_ids('<|im_end|>')
         self.digits = torch.tensor(
             [self._tokenizer.convert_tokens_to_ids(digit) for digit in '0123456789']
         )
 
-    def __call__(self, samples: list[Sample]) -> Batch:
-        rows = [self._row(sample) for sample in samples]
-        longest = max(len(ids) for ids, _, _ in rows)
+    def draw(self, sampler: Sampler, form: str) -> Batch:
+        """As many samples of a form as make a batch."""
+        count = sampler.frames_of(form)
+        samples: list[Sample] = []
+        rows: list[_Row] = []
+        longest = 0
+        while (len(rows) + 1) * longest <= TOKENS_OF_BATCH:
+            samples.append(sampler.draw(form, count))
+            rows.append(self._row(samples[-1]))
+            longest = max(longest, len(rows[-1].ids))
+        return self._batch(samples, rows, longest)
+
+    def _batch(self, samples: list[Sample], rows: list[_Row], longest: int) -> Batch:
         shape = (len(rows), longest)
         ids, targets = torch.zeros(shape, dtype=torch.long), torch.full(shape, -100)
+        others, chances = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
         positions = torch.zeros((3, *shape), dtype=torch.long)
-        for number, (row, places, answer) in enumerate(rows):
-            ids[number, : len(row)] = torch.tensor(row)
-            positions[:, number, : len(row)] = torch.from_numpy(places)
-            start = len(row) - answer
-            targets[number, start - 1 : len(row) - 1] = ids[number, start : len(row)]
+        for number, row in enumerate(rows):
+            length = len(row.ids)
+            ids[number, :length] = torch.tensor(row.ids)
+            positions[:, number, :length] = torch.from_numpy(row.positions)
+            start = length - row.answer
+            targets[number, start - 1 : length - 1] = ids[number, start:length]
+            others[number, start - 1 + row.differs] = row.other
+            chances[number, start - 1 + row.differs] = row.chance
         weights = torch.where(torch.isin(targets, self.digits), DIGIT_WEIGHT, 1.0)
+        weights[chances > 0.0] = CHANCE_WEIGHT
         frames = torch.tensor([index for sample in samples for index in sample.frames])
-        return Batch(ids, positions, frames, targets, weights)
+        return Batch(ids, positions, frames, targets, weights, others, chances)
 
-    def _row(self, sample: Sample) -> tuple[list[int], np.ndarray, int]:
-        tokens = self._builder.build(
-            Request(0, '', (*self._blanks[: len(sample.frames)], sample.text), Generate())
+    def _row(self, sample: Sample) -> _Row:
+        parts = tuple(
+            part if isinstance(part, str) else Frame(part, 'camera', part, self._blank)
+            for part in sample.parts
         )
-        said = [*self._tokenizer.encode(sample.answer, add_special_tokens=False), self._end]
+        tokens = self._builder.build(Request(0, '', parts, Generate(), sample.chat))
+        said = list(self._builder.continuation(sample.answer))
+        differs = other = 0
+        if sample.chance_of_other:
+            rival = self._builder.continuation(sample.other)
+            differs = next(
+                i for i, pair in enumerate(zip(said, rival, strict=False)) if len(set(pair)) > 1
+            )
+            other = rival[differs]
+        if sample.chat:
+            said.append(self._end)
         after = tokens.next_position + np.arange(len(said))
         places = np.concatenate([tokens.positions, np.tile(after, (3, 1))], axis=1)
-        return [*tokens.ids.tolist(), *said], places, len(said)
+        return _Row(
+            [*tokens.ids.tolist(), *said], places, len(said), differs, other, sample.chance_of_other
+        )
 
 
-def answer_logits(model: Any, batch: Batch, seen: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Logits, targets and weights at the positions of the answers."""
+def answer_logits(model: Any, batch: Batch, seen: torch.Tensor) -> torch.Tensor:
+    """Logits at the positions of the answers, (m, vocabulary)."""
     embeds = model.model.language_model.embed_tokens(batch.ids)
     images = batch.ids == model.config.image_token_id
     picked = seen[batch.frames].float()
@@ -99,8 +141,18 @@ def answer_logits(model: Any, batch: Batch, seen: torch.Tensor) -> tuple[torch.T
         deepstack_visual_embeds=layers[1:],
         use_cache=False,
     ).last_hidden_state
+    logits: torch.Tensor = model.lm_head(hidden[batch.targets >= 0])
+    return logits
+
+
+def loss_of(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Weighted cross-entropy of the answers; both answers count where two are possible."""
     answers = batch.targets >= 0
-    return model.lm_head(hidden[answers]), batch.targets[answers], batch.weights[answers]
+    chances, weights = batch.chances[answers], batch.weights[answers]
+    said = nn.functional.cross_entropy(logits, batch.targets[answers], reduction='none')
+    other = nn.functional.cross_entropy(logits, batch.others[answers], reduction='none')
+    losses = torch.lerp(said, other, chances)
+    return (losses * weights).sum() / weights.sum()
 
 
 @torch.no_grad()
@@ -120,25 +172,22 @@ def see_all(model: Any, corpus: Corpus, vary: bool) -> torch.Tensor:
 
 @torch.no_grad()
 def validate(model: Any, collate: Collator, corpus: Corpus, seen: torch.Tensor) -> str:
-    """Share of right tokens and wrong first digits on held-out episodes, answers given."""
+    """Per form: loss, and how far the first digits are off, on held-out episodes, answers given."""
     sampler = Sampler(corpus, 5)
-    right = total = tens = 0
-    error = 0.0
-    for count in (1, 5, 9, 13, 17):
-        batch = collate([sampler.draw(count) for _ in range(24)])
-        logits, targets, _ = answer_logits(model, batch, seen)
-        guess = logits.argmax(-1)
-        right += int((guess == targets).sum())
-        total += len(targets)
-        digit = torch.isin(targets, collate.digits)
-        first = (
-            digit
-            & ~torch.isin(targets.roll(1), collate.digits)
-            & torch.isin(targets.roll(-1), collate.digits)
-        )
-        error += float((guess[first] - targets[first]).abs().float().sum())
-        tens += int(first.sum())
-    return f'tokens right {right / total:.4f} first digit off by {error / max(tens, 1):.3f}'
+    said = []
+    for form in FORMS:
+        losses, off = [], []
+        for _ in range(10):
+            batch = collate.draw(sampler, form)
+            logits = answer_logits(model, batch, seen)
+            losses.append(float(loss_of(logits, batch)))
+            targets, guess = batch.targets[batch.targets >= 0], logits.argmax(-1)
+            digit = torch.isin(targets, collate.digits)
+            # Of a number with two digits; numbers of list items have one.
+            first = digit & ~digit.roll(1) & digit.roll(-1)
+            off += (guess[first] - targets[first]).abs().float().tolist()
+        said.append(f'{form} {np.mean(losses):.4f} / {np.mean(off or [0.0]):.3f}')
+    return ', '.join(said)
 
 
 def write(model: Any, source: Path, folder: Path) -> None:
@@ -195,12 +244,8 @@ def main() -> None:
     sampler = Sampler(train, int(clock.share * 1e6))
     step, recent = 0, []
     while clock.share < 1.0:
-        count = sampler.frames_of_batch()
-        size = max(TOKENS_OF_BATCH // (count * 18 + LONGEST_TEXT), 1)
-        batch = collate([sampler.draw(count) for _ in range(size)])
-        logits, targets, weights = answer_logits(model, batch, seen)
-        losses = nn.functional.cross_entropy(logits, targets, reduction='none')
-        loss = (losses * weights).sum() / weights.sum()
+        batch = collate.draw(sampler, sampler.form())
+        loss = loss_of(answer_logits(model, batch, seen), batch)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -210,7 +255,7 @@ def main() -> None:
         recent.append(float(loss))
         step += 1
         if step % 100 == 0:
-            said = validate(model, collate, held_out, unseen) if step % 300 == 0 else ''
+            said = validate(model, collate, held_out, unseen) if step % 500 == 0 else ''
             print(f'{clock.share:.3f} step {step} loss {np.mean(recent):.4f} {said}', flush=True)
             recent = []
         clock.save(
