@@ -81,7 +81,7 @@ def test_a_recording_without_motion_is_one_stage(tmp_path: Path) -> None:
 def test_the_models_list_names_stages_and_motion_places_them(video: Path) -> None:
     listed = [
         Listed(0.5, ()),
-        *(Listed(0.5 + 0.5 * i, ('push right', 'push down')) for i in range(6)),
+        *(Listed(0.5 + 0.5 * i, ('push right', 'push  down.')) for i in range(6)),
         *(Listed(3.5 + 0.5 * i, ('push down',)) for i in range(4)),
     ]
     with Recording([video]) as recording:

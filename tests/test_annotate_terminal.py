@@ -63,7 +63,7 @@ def test_a_script_annotates_and_goes_on_from_what_it_wrote(
     assert (changed.done, changed.stages) == (True, item.stages)
 
     # The published form is a start as well.
-    third = ('--task', TASK, '--out', tmp_path / 'third.json', '--sub-tasks', form)
+    third = ('--task', TASK, '--out', tmp_path / 'third.json', '--published', form)
     assert annotate(monkeypatch, 'save', video, *third) == 0
     assert read(tmp_path / 'third.json') == (item,)
 

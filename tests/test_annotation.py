@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress_monitor.adapt.annotation import Annotation, AnnotationError, Stage, read, write
@@ -48,6 +48,7 @@ TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     TEXTS,
     st.lists(st.tuples(TEXTS, st.floats(0.01, 100.0)), min_size=1, max_size=6),

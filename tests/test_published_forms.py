@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress_monitor.adapt.annotation import Annotation, Stage
@@ -23,6 +23,7 @@ from progress_monitor.adapt.published_forms import (
     write_qa_pairs,
     write_sub_tasks,
 )
+from progress_monitor.adapt.published_pairs import from_qa_pairs
 
 # As the published tool writes them; the texts are the test's own.
 UNFINISHED = (
@@ -76,6 +77,7 @@ def test_published_answers_mean_what_they_say() -> None:
             target(other)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(WORDS, max_size=5), st.floats(0, 100), st.one_of(st.just(''), WORDS))
 def test_answers_round_trip(steps: list[str], percent: float, reason: str) -> None:
     percent, reason = (round(percent, 2), '') if steps else (100.0, reason.rstrip('.'))
@@ -83,6 +85,7 @@ def test_answers_round_trip(steps: list[str], percent: float, reason: str) -> No
     assert target(answer(said)) == said
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(
         st.tuples(
@@ -166,6 +169,7 @@ def test_a_published_form_becomes_stages(tmp_path: Path) -> None:
     )
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.integers(0, 30),
     st.lists(st.tuples(WORDS, st.integers(1, 40)), min_size=1, max_size=6),
@@ -242,3 +246,35 @@ def test_a_stage_without_a_frame_is_refused() -> None:
     item = Annotation('t', (Path('a'),), (Stage('a', 0.0, 0.01), Stage('b', 0.01, 0.02)), True)
     with pytest.raises(PublishedFormError, match='stage 2 holds no frame'):
         to_sub_tasks(item, 10.0, 50)
+
+
+QUESTION = 'Given the recent observation and the task "hang the "red" mug", first infer the rest.'
+
+
+def pair(folder: str, frame: int, steps: tuple[str, ...], reason: str = '') -> QaPair:
+    images = tuple(f'images/hang_the_mug/{folder}/{i:06d}.jpg' for i in range(frame - 2, frame + 1))
+    return QaPair(images, QUESTION, answer(Target(steps, 100.0 if not steps else frame, reason)))
+
+
+def test_stages_are_read_back_from_training_rows() -> None:
+    rows = [pair('run_a_17', frame, ('reach', 'grasp', 'hang')) for frame in range(2, 20)]
+    rows += [pair('run_a_17', frame, ('grasp', 'hang')) for frame in range(20, 30)]
+    rows += [pair('run_a_17', frame, ('hang',)) for frame in range(30, 50)]
+    rows += [pair('run_a_17', frame, (), 'it hangs') for frame in (52, 52, 60)]
+    other = [pair('run_b_18', frame, ('push',)) for frame in range(2, 9)]
+    task, form = from_qa_pairs(rows, Path('any.mp4'))
+    assert task == 'hang the "red" mug'
+    segments = (('reach', 19), ('grasp', 29), ('hang', 49), ('Done', 60))
+    assert form == SubTasks(segments, True, 'it hangs')
+    assert from_qa_pairs(rows + other, Path('run a.mp4'))[1] == form
+    assert from_qa_pairs(rows + other, Path('run_b.mp4'))[1] == SubTasks((('push', 8),), False)
+    for wrong, named in (
+        (rows + other, '2 demonstrations may be'),
+        ([], '0 demonstrations may be'),
+        ([pair('a', 2, ())], 'lists an action'),
+        ([*rows, pair('run_a_17', 70, ('reach', 'grasp', 'hang'))], 'frame 70'),
+        ([*rows, pair('run_a_17', 70, ('dance',))], 'frame 70'),
+        ([QaPair(('a/b.jpg',), 'x', UNFINISHED)], 'number of a frame'),
+    ):
+        with pytest.raises(PublishedFormError, match=named):
+            from_qa_pairs(wrong, Path('any.mp4'))

@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         '--model', default='', help='checkpoint that may list the steps: a folder or hub name'
     )
     parser.add_argument(
-        '--sub-tasks', type=Path, help='start from this file in the published form {"sub_tasks": …}'
+        '--published',
+        type=Path,
+        help='start from this file in a published form: {"sub_tasks": …}, or qa_pairs.jsonl',
     )
     parser.add_argument(
         '--export', type=Path, help='write the published form {"sub_tasks": …} there as well'
@@ -80,9 +82,9 @@ def _parser() -> argparse.ArgumentParser:
 def _annotate(given: argparse.Namespace) -> int:
     videos = _videos(given)
     current = earlier(given.out, videos)
-    if given.sub_tasks is not None:
+    if given.published is not None:
         task = given.task or (current.task if current else '')
-        current = from_published(given.sub_tasks, task, videos)
+        current = from_published(given.published, task, videos)
     with Recording(videos, _told()) as recording:
         task = given.task or (current.task if current else '')
         session = Session(recording, task, given.out, given.export, given.model, current)

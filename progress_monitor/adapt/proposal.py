@@ -94,7 +94,7 @@ def from_list(recording: Recording, listed: Sequence[Listed]) -> tuple[ProposedS
             'the model lists no steps here; word the task as the model knows it, take another '
             'model, or cut by motion'
         )
-    texts = [' '.join(text.split()) for text in texts[:MOST_STAGES]]
+    texts = [' '.join(text.split()).rstrip('.') for text in texts[:MOST_STAGES]]
     motion = summarise(recording)
     cuts: list[tuple[float, str]] = []
     last_s = motion.start_s

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from progress_monitor.adapt import annotation, proposal, published_forms
+from progress_monitor.adapt import annotation, proposal, published_forms, published_pairs
 from progress_monitor.adapt.annotation import Annotation, AnnotationError
 from progress_monitor.adapt.proposal import ProposedStage
 from progress_monitor.adapt.recording import Recording
@@ -86,13 +86,21 @@ def earlier(out: Path, videos: tuple[Path, ...]) -> Annotation | None:
 
 
 def from_published(path: Path, task: str, videos: tuple[Path, ...]) -> Annotation:
-    """What the published form in ``path`` says of ``videos``, whose first one it numbers.
+    """What the published file in ``path`` says of ``videos``, whose first one it numbers.
 
+    :param path: a form ``{"sub_tasks": ...}``, or training rows (``*.jsonl``).
+    :param task: empty: as the rows say.
     :raises OSError: if it cannot be read.
-    :raises ValueError: if it is no such form, or says what an annotation cannot.
+    :raises ValueError: if it is no such file, or says what an annotation cannot.
     """
-    form = published_forms.read_sub_tasks(path)
+    if path.suffix == '.jsonl':
+        pairs = published_forms.read_qa_pairs(path)
+    else:
+        form = published_forms.read_sub_tasks(path)
     try:
+        if path.suffix == '.jsonl':
+            said, form = published_pairs.from_qa_pairs(pairs, videos[0])
+            task = task or said
         return published_forms.from_sub_tasks(form, task, videos, frame_rate(videos[0]))
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
