@@ -23,7 +23,7 @@ modules := $(sort $(dir $(wildcard progress_monitor/*.py progress_monitor/*/*.py
 run := scripts/with-env
 
 .PHONY: help setup build test lint demo check-demo check-model bench footagebench monitorbench \
-  noisebench recoverybench clean
+  noisebench recoverybench adaptbench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ recoverybench: $(build_stamp)  ## measure what the supervisor saves; broken off,
 
 noisebench: $(build_stamp)  ## measure the judgement on made series of noisy numbers (no model)
 	$(run) python -m progress_monitor_lab.bench noise
+
+adaptbench: $(build_stamp)  ## measure the adaptation to new tasks (FOOTAGE=folder: real clips too)
+	$(run) python -m progress_monitor_lab.bench adapt $(if $(FOOTAGE),--footage "$(FOOTAGE)")
 
 clean:  ## remove what was built and written, but for the virtual environments
 	rm -rf out ros2_ws/build* ros2_ws/install* ros2_ws/log* .setup/build*

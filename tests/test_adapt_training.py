@@ -88,7 +88,7 @@ def test_the_adapter_has_the_published_layout_and_says_what_it_is_for(
 
 @pytest.mark.parametrize('quantization', ['none', 'nf4'])
 def test_the_adapter_loads_over_its_base(trained: Path, base: str, quantization: str) -> None:
-    vlm = VLM.from_pretrained(base, quantization, 'cpu', adapter=str(trained))
+    vlm = VLM.from_pretrained(base, quantization, 'cpu', adapters=(str(trained),))
     assert any('made for' in note for note in vlm.notes)
 
 

@@ -13,6 +13,7 @@ BENCHES = {
     'judgement': 'stall, regression and success calls against the truth',
     'token_reading': 'the token reading: frozen scenes, calibration, error rates',
     'intake': 'how soon the node answers while a camera streams',
+    'adapt': 'what one demonstration of a new task brings',
     'noise': 'the judgement on made series of noisy numbers',
 }
 

@@ -1,0 +1,135 @@
+"""Real clips: adapted to one of a group and played the others, and one long run in two parts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from progress_monitor.adapt.adapting import Adapted, Options, adapt
+from progress_monitor.adapt.annotation import Annotation, Stage
+from progress_monitor.adapt.demonstration import load
+from progress_monitor.adapt.playing import Curve, run
+from progress_monitor.adapt.report import figures
+from progress_monitor.offline.video import frame_count, frame_rate
+from progress_monitor.types import Backend
+
+# Shares of the demonstration at which its stages end, as seen in the clips; the rest is the end.
+GROUPS = {
+    'rice': (
+        'bridge_rice_act_success.mp4',
+        'sweep the granular material to one side of the pot',
+        (('Reach the pot', 0.35), ('Sweep the material to one side', 0.93)),
+    ),
+    'drawer': (
+        'bridge_drawer_act_success.mp4',
+        'move the drawer',
+        (('Reach the drawer handle', 0.45), ('Move the drawer', 0.93)),
+    ),
+}
+TABLE = ('cam_high', 'cam_left_wrist', 'cam_right_wrist')
+LEARNT_SHARE = 0.6
+MULTIPLE = 32
+
+
+def measure(footage: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Figures of every clip by group.
+
+    :raises OSError: if a clip or the manifest is missing.
+    """
+    manifest = json.loads((footage / 'manifest.json').read_text(encoding='utf-8'))
+    found: dict[str, Any] = {}
+    for group, (name, task, ends) in GROUPS.items():
+        shown = _annotation((footage / name,), task, ends)
+        adapted = _adapted(shown, out / group, options)
+        backend = _model(out / group, options)
+        try:
+            found[group] = {
+                item['file']: {
+                    'outcome': item['outcome'],
+                    **_clip(footage / item['file'], shown, adapted, backend),
+                }
+                for item in manifest
+                if item['group'] == group and item['file'] != name
+            }
+        finally:
+            backend.close()
+    found['table'] = _table(footage, out / 'table', options)
+    return found
+
+
+def _annotation(
+    videos: tuple[Path, ...], task: str, ends: tuple[tuple[str, float], ...]
+) -> Annotation:
+    seconds = frame_count(videos[0]) / frame_rate(videos[0])
+    starts = [0.0, *(end * seconds for _, end in ends)]
+    stages = tuple(
+        Stage(text, starts[number], starts[number + 1]) for number, (text, _) in enumerate(ends)
+    )
+    return Annotation(task, videos, stages, True)
+
+
+def _adapted(shown: Annotation, out: Path, options: argparse.Namespace) -> Adapted:
+    chosen = Options(
+        options.model, out, device='cpu', vision=options.vision, threads=options.threads
+    )
+    return adapt([shown], chosen)
+
+
+def _model(adapter: Path, options: argparse.Namespace) -> Backend:
+    from progress_monitor_lab.bench.adapt import load_model
+
+    return load_model(options.model, str(adapter), options.threads)
+
+
+def _clip(path: Path, shown: Annotation, adapted: Adapted, backend: Backend) -> dict[str, Any]:
+    """A clip has no stages: it is played as one, and its order in time is what can be judged."""
+    whole = Annotation(shown.task, (path,), (Stage('all', 0.0, 1e6),), False)
+    learnt = adapted.demonstrations[0]
+    config = adapted.config
+    clip = load(whole, learnt.period_s, config.model.max_pixels, MULTIPLE)
+    curve = run(path.stem, clip, range(len(clip.images)), config, backend)
+    return _row(curve)
+
+
+def _row(curve: Curve) -> dict[str, Any]:
+    found = figures(curve)
+    known = curve.progress[np.isfinite(curve.progress)]
+    return {
+        'voc': found['voc'],
+        'refused': found['refused'],
+        'end': float(np.median(known[-5:])) if known.size else float('nan'),
+        'called_done': len(curve.successes),
+    }
+
+
+def _table(footage: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One run of many stages before three cameras: learnt are the first, played is the rest."""
+    videos = tuple(footage / f'table_episode1_{camera}.mp4' for camera in TABLE)
+    bounds = json.loads((footage / 'table_episode1_stages.json').read_text(encoding='utf-8'))
+    fps = frame_rate(videos[0])
+    stages = tuple(
+        Stage(f'Clear away item {number}', first / fps, last / fps)
+        for number, (first, last) in enumerate(bounds, 1)
+    )
+    learnt = round(LEARNT_SHARE * len(stages))
+    part = Annotation('clean the table', videos, stages[:learnt], False)
+    adapted = _adapted(part, out, options)
+    config = adapted.config
+    period = adapted.demonstrations[0].period_s
+    whole = load(
+        Annotation('clean the table', videos, stages, True),
+        period,
+        config.model.max_pixels,
+        MULTIPLE,
+    )
+    first = int(np.argmax(whole.stage >= learnt))
+    backend = _model(out, options)
+    try:
+        curve = run('rest', whole, range(first, len(whole.images)), config, backend)
+    finally:
+        backend.close()
+    return {**_row(curve), 'mae': figures(curve)['mae']}
