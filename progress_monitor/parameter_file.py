@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from progress_monitor.parameters import ParameterError
+from progress_monitor.yaml_file import read_yaml
 
 _KEY = 'ros__parameters'
 
@@ -19,20 +18,21 @@ def read_parameters(path: Path, node: str) -> dict[str, Any]:
     An entry counts if the last part of its name is the node's or a wildcard.
 
     :raises OSError: if the file cannot be read.
-    :raises ParameterError: if it is no ROS 2 parameter file.
+    :raises ParameterError: if it is no ROS 2 parameter file, or none for that node.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise ParameterError(f'{path}: {" ".join(str(error).split())}') from error
+    content = read_yaml(path)
     if not isinstance(content, Mapping):
         raise ParameterError(f'{path}: no ROS 2 parameter file; it must name nodes')
     values: dict[str, Any] = {}
+    meant = False
     for name, entry in content.items():
         if not isinstance(entry, Mapping) or not isinstance(entry.get(_KEY), Mapping):
             raise ParameterError(f'{path}: {name}: {_KEY} is missing below it')
         if str(name).rstrip('/').rsplit('/', 1)[-1] in (node, '**', '*'):
             values.update(_flat(entry[_KEY], ''))
+            meant = True
+    if not meant:
+        raise ParameterError(f'{path}: holds nothing for the node {node}')
     return values
 
 

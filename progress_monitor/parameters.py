@@ -85,7 +85,10 @@ def check(declaration: Declaration, value: Any) -> Any:
     """
     name = declaration.name
     if declaration.type is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf
     if declaration.type is tuple and isinstance(value, (list, tuple)):
         value = tuple(str(item) for item in value)
     if isinstance(value, bool) and {'yes', 'no'} <= set(declaration.choices):

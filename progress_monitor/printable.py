@@ -17,3 +17,15 @@ def printable(text: str, limit: int = MOST_CHARACTERS) -> str:
         for character in text[:limit]
     )
     return kept + '…' if len(text) > limit else kept
+
+
+def is_unicode(text: str) -> bool:
+    """Whether ``text`` can be written in UTF-8: it holds no half of a surrogate pair.
+
+    Python reads bytes of the command line that are no UTF-8 as such halves.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from progress_monitor.config import MonitorConfig
 from progress_monitor.evidence.inputs import Rest
 from progress_monitor.judgement.judge import Judge
@@ -10,6 +12,7 @@ from progress_monitor.judgement.tick import Tick
 from progress_monitor.memory import PlanMemory
 from progress_monitor.trust import ModelTrust
 from progress_monitor.types import (
+    NAN,
     Estimate,
     Evidence,
     Failure,
@@ -20,6 +23,7 @@ from progress_monitor.types import (
     StallReport,
     SuccessReport,
     Task,
+    Verdict,
     View,
 )
 
@@ -70,13 +74,14 @@ class WatchedTask:
     def apply(self, config: MonitorConfig) -> None:
         """Judge by changed parameters from now on.
 
-        The plan stays. A judge that is discarded withdraws what it has said.
+        The plan stays. A judge that is discarded withdraws what it has said: with another strategy
+        the numbers have another scatter, and what the model refused it refused to another question.
         """
         old, self._config = self._config, config
         self.memory.configure(config.memory)
-        if old.evidence != config.evidence:
+        if (old.evidence, old.strategy) != (config.evidence, config.strategy):
             self.trust = ModelTrust(config.evidence)
-        judged = ('signal', 'stall', 'regression', 'success', 'memory')
+        judged = ('strategy', 'signal', 'stall', 'regression', 'success', 'memory')
         if any(getattr(old, group) != getattr(config, group) for group in judged):
             self.judge.withdraw('The parameters were changed; judging starts anew.')
             self._withdrawn += self.judge.take_reports()
@@ -89,10 +94,11 @@ class WatchedTask:
         view: View,
         session: str,
         rest: Rest,
-    ) -> None:
+    ) -> Estimate:
         """Take one readable answer into memory and judgement.
 
         :param rest: whether anything moves in the pictures.
+        :returns: ``estimate``, without its figures where the model does not know the scene.
         """
         self.ticks += 1
         self.shown = view
@@ -102,9 +108,11 @@ class WatchedTask:
             self.finish = answer.finish.value
         worth, why = self._worth(estimate, answer)
         self.trust.weigh(worth, why)
+        if worth is Evidence.UNKNOWN_SCENE:
+            estimate = _without_figures(estimate)
         if worth is not Evidence.GOOD or self.trust.refused:
             self.judge.hold()
-            return
+            return estimate
         steps = estimate.remaining_steps
         news = steps == () or rest.since_ns is None or not self.memory.steps()
         # A score repeats the list of the last text, which has been counted already.
@@ -123,6 +131,7 @@ class WatchedTask:
                 frames=len(view.frames),
             )
         )
+        return estimate
 
     def take_failure(self, session: str, failure: Failure | None, message: str) -> None:
         """Take note that a question of ``session`` has no answer."""
@@ -147,3 +156,16 @@ class WatchedTask:
         if estimate.evidence is Evidence.NO_NUMBER and cut is not None:
             return Evidence.CUT_SHORT, f'The answer was cut by its {cut}.'
         return estimate.evidence, ''
+
+
+def _without_figures(estimate: Estimate) -> Estimate:
+    """What is left of an answer about a scene that the model does not know."""
+    return replace(
+        estimate,
+        progress=NAN,
+        spread=NAN,
+        remaining_steps=None,
+        evidence=Evidence.UNKNOWN_SCENE,
+        success_probability=NAN,
+        verdict=Verdict.UNKNOWN,
+    )

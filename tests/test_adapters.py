@@ -201,13 +201,13 @@ def test_requests_carry_the_task_and_the_status_its_adapter():
     update = ticked(monitor, 1)
     assert update.adapter == 'drawer'
     message = status_message(update, None, 0.0, 0.0)
-    assert message.model == 'made for tests with adapter drawer'
+    assert message.model == f'{update.backend.model} with adapter drawer'
     told = diagnostics('monitor', update, None, (), 1.0, 1.0)
     model = next(item for item in told.status if item.name.endswith('model'))
     assert ('adapter', 'drawer') in [(pair.key, pair.value) for pair in model.values]
     monitor.set_task(Task('2', PUCK), 20 * 10**9)
     assert monitor.tick(20 * 10**9).adapter == '', 'nothing has answered for the new task'
-    assert status_message(ticked(monitor, 3), None, 0.0, 0.0).model == 'made for tests'
+    assert status_message(ticked(monitor, 3), None, 0.0, 0.0).model == update.backend.model
 
 
 def test_the_task_crosses_over_to_the_worker():

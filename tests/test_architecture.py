@@ -16,7 +16,8 @@ LEVELS = (
     ('types', 'parameters'),
     ('strategy_config',),
     ('config',),
-    ('steps', 'resize', 'parameter_file'),
+    ('steps', 'resize', 'yaml_file'),
+    ('parameter_file',),
     ('evidence', 'history', 'memory', 'pictures', 'trust', 'judgement', 'strategies'),
     ('vlm',),
     ('backends',),
@@ -25,7 +26,8 @@ LEVELS = (
     ('watched',),
     ('monitor',),
     ('overlay', 'recovery'),
-    ('offline', 'ros', 'adapt'),
+    ('offline', 'ros'),
+    ('adapt',),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # What a room may be told by another although it does not lie above it.

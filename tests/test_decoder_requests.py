@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vlm_checkpoints import noise_frames, request, score, tiny_vlm, tiny_vlm_double
 
@@ -172,7 +172,7 @@ def penalised(penalty, **settings_):
     return replace(vlm, **changes)
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(
     penalty=st.sampled_from([0.7, 1.05, 1.3, 2.0]),
     rows=st.integers(1, 6),

@@ -134,6 +134,14 @@ def read_answer(message: dict[str, Any]) -> Generated | Scored:
         raise ProtocolError('the worker sent an answer that cannot be read') from error
 
 
+def answers(request: Request, answer: Generated | Scored) -> bool:
+    """Whether ``answer`` is of the kind, and in the number, that ``request`` wants."""
+    if isinstance(request.want, Score):
+        wanted = len(request.want.continuations)
+        return isinstance(answer, Scored) and len(answer.log_probabilities) == wanted
+    return isinstance(answer, Generated)
+
+
 def read_capabilities(message: dict[str, Any]) -> Capabilities:
     """The capabilities in a worker's report that it is ready.
 

@@ -13,6 +13,7 @@ from typing import Any
 from progress_monitor.backends.frames import FrameStore
 from progress_monitor.backends.messages import (
     ProtocolError,
+    answers,
     read_answer,
     read_capabilities,
     request_message,
@@ -232,6 +233,8 @@ class WorkerBackend:
         if message.get('id') != self._asked.id:
             raise ProtocolError('the worker answered another question')
         answer = read_answer(message) if kind == 'answer' else None
+        if answer is not None and not answers(self._asked, answer):
+            raise ProtocolError('the worker sent an answer of another kind than was asked for')
         request, cancelled = self._asked, self._cancelled
         self._asked, self._cancelled = None, False
         if answer is not None:

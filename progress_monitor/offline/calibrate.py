@@ -71,13 +71,15 @@ def read_run(path: Path) -> Run:
     :raises CalibrationError: if it holds fewer than five ticks with a progress, or is no such file.
     """
     rows = []
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             item = json.loads(line)
             time, percent = float(item['timestamp_sec']), item['progress']
             if percent is not None:
                 rows.append((time, float(percent) / 100.0))
-        except (ValueError, KeyError, TypeError) as error:
+                if not (math.isfinite(time) and 0.0 <= rows[-1][1] <= 1.0):
+                    raise ValueError('no time, or no percentage')
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise CalibrationError(
                 f'{path}: line {number} is no tick; give a ticks.jsonl written by '
                 'python -m progress_monitor.offline'

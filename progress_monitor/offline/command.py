@@ -13,8 +13,12 @@ from progress_monitor.offline.sources import SourceOptions, open_source
 from progress_monitor.offline.watch import Outcome, recording_of, watch
 from progress_monitor.parameter_file import read_parameters
 from progress_monitor.parameters import ParameterError
+from progress_monitor.printable import printable
 from progress_monitor.types import Backend, Task
 from progress_monitor.vlm.errors import VLMError
+
+_SHORTEST_S, _LONGEST_S = 0.001, 3600.0
+_MOST_CHARACTERS = 2000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,19 +31,23 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         outcome = _watch(given)
     except (OSError, ParameterError, VLMError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error), _MOST_CHARACTERS), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f'interrupted; what there is was written to {given.out}', file=sys.stderr)
+        print(f'interrupted; what there is was written to {_shown(given.out)}', file=sys.stderr)
         return 130
     for note in outcome.notes:
-        print(note, file=sys.stderr)
-    print(f'{_summary(outcome)}; written to {given.out}')
+        print(printable(note, _MOST_CHARACTERS), file=sys.stderr)
+    print(f'{_summary(outcome)}; written to {_shown(given.out)}')
     if outcome.usable == 0:
         why = outcome.reason or 'no question was due: the recording is too short'
         print(f'not a single answer was usable: {why}', file=sys.stderr)
         return 1
     return 0
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,8 +91,11 @@ def _watch(given: argparse.Namespace) -> Outcome:
     values = read_parameters(given.params, 'progress_monitor') if given.params else {}
     task = given.task.strip()
     check_task(Task('offline', task))
-    if not given.period > 0:
-        raise ParameterError(f'--period: {given.period:g} is not a time between pictures')
+    if not _SHORTEST_S <= given.period <= _LONGEST_S:
+        raise ParameterError(
+            f'--period: {given.period:g} is not a time between pictures; give '
+            f'{_SHORTEST_S:g} to {_LONGEST_S:g} s'
+        )
     source = open_source(given.source, SourceOptions(tuple(given.topic), given.period))
     config = settings_for(source, values, given.model, given.adapter)
     validate(config, source.cameras)

@@ -10,12 +10,14 @@ import matplotlib
 import numpy as np
 
 from progress_monitor.overlay import STATE_COLOURS
+from progress_monitor.printable import printable
 from progress_monitor.types import State
 
 # No screen is wanted: plots go to files.
 matplotlib.use('Agg')
 
 PROGRESS_COLOUR = '#1f5fa8'
+_LONGEST_TITLE = 120
 
 
 def draw_states(axes: Any, states: Sequence[tuple[float, State]], end: float) -> None:
@@ -58,5 +60,6 @@ def label_axes(axes: Any, title: str, end: float) -> None:
     axes.set_yticks(range(0, 101, 20))
     axes.set_xlabel('time, s')
     axes.set_ylabel('progress, %')
-    axes.set_title(title, fontsize=11)
+    # A dollar sign is one, and no formula.
+    axes.set_title(printable(title, _LONGEST_TITLE), fontsize=11, parse_math=False)
     axes.legend(loc='lower right', framealpha=0.9, fontsize=9)

@@ -15,7 +15,7 @@ _USUAL_FPS = 30.0
 
 def frame_count(path: Path) -> int:
     """Frames that the file says it has; 0 where it does not say."""
-    capture = cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(_name(path))
     try:
         count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     finally:
@@ -24,9 +24,14 @@ def frame_count(path: Path) -> int:
 
 
 def frame_rate(path: Path) -> float:
-    """Frames per second that the file names; 30 where it names none."""
-    capture = cv2.VideoCapture(str(path))
+    """Frames per second that the file names; 30 where it names none.
+
+    :raises OSError: if it holds no video, or its name cannot be given to OpenCV.
+    """
+    capture = cv2.VideoCapture(_name(path))
     try:
+        if not capture.isOpened():
+            raise OSError(f'{path}: no picture can be read; give a video file')
         fps = float(capture.get(cv2.CAP_PROP_FPS))
     finally:
         capture.release()
@@ -36,21 +41,29 @@ def frame_rate(path: Path) -> float:
 def read_video(path: Path) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
     """Yield frame index, time in s and picture, (height, width, 3) uint8 RGB.
 
-    The time is the index over the file's frame rate.
+    The time is that of the file, counted from its first picture; where it has none that moves on,
+    a picture comes one period of the frame rate after the last.
 
     :raises OSError: if the file is missing or holds no video.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file')
     fps = frame_rate(path)
-    capture = cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(_name(path))
     try:
-        index = 0
+        index, seconds, start = 0, 0.0, 0.0
         while True:
             found, picture = capture.read()
             if not found:
                 break
-            yield index, index / fps, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+            position = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0
+            if index == 0:
+                start = position
+            elif math.isfinite(position) and position - start > seconds:
+                seconds = position - start
+            else:
+                seconds += 1.0 / fps
+            yield index, seconds, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
             index += 1
         if index == 0:
             raise OSError(f'{path}: no picture can be read; give a video file')
@@ -58,12 +71,31 @@ def read_video(path: Path) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
         capture.release()
 
 
+def _name(path: Path) -> str:
+    """The name as OpenCV takes it: one that is no UTF-8 makes it end the process.
+
+    :raises OSError: if it is none.
+    """
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise OSError(f'{path}: OpenCV needs a name in UTF-8; rename it') from None
+    return name
+
+
 class VideoWriter:
-    """Writes RGB pictures of one size as MPEG-4 Part 2, which OpenCV writes everywhere."""
+    """Writes RGB pictures as MPEG-4 Part 2, which OpenCV writes everywhere.
+
+    The first one's size is that of the video; one of another size is drawn into it.
+
+    :raises OSError: if the path cannot be given to OpenCV.
+    """
 
     def __init__(self, path: Path, fps: float) -> None:
-        self._path = path
+        self._path = _name(path)
         self._fps = fps
+        self._size = (0, 0)
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, picture: NDArray[np.uint8]) -> None:
@@ -72,12 +104,12 @@ class VideoWriter:
         :raises OSError: if the file cannot be written.
         """
         if self._writer is None:
-            height, width = picture.shape[:2]
+            self._size = (picture.shape[0], picture.shape[1])
             code = cv2.VideoWriter.fourcc(*'mp4v')
-            self._writer = cv2.VideoWriter(str(self._path), code, self._fps, (width, height))
+            self._writer = cv2.VideoWriter(self._path, code, self._fps, self._size[::-1])
             if not self._writer.isOpened():
                 raise OSError(f'{self._path}: OpenCV cannot write this video')
-        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._writer.write(cv2.cvtColor(_inside(picture, self._size), cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
         """Finish the file."""
@@ -85,8 +117,20 @@ class VideoWriter:
             self._writer.release()
 
 
+def _inside(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """``picture`` as large as fits into ``size``, height and width, before black."""
+    height, width = picture.shape[:2]
+    if (height, width) == size:
+        return picture
+    scale = min(size[0] / height, size[1] / width)
+    rows, columns = max(1, int(height * scale)), max(1, int(width * scale))
+    canvas = np.zeros((*size, 3), np.uint8)
+    canvas[:rows, :columns] = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)
+    return canvas
+
+
 def write_video(pictures: Iterable[NDArray[np.uint8]], path: Path, fps: float) -> None:
-    """Write all pictures of one size.
+    """Write all pictures.
 
     :raises OSError: if the file cannot be written.
     """

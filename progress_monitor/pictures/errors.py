@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# A camera of 48 megapixels passes, and what decodes to some 200 MB.
+DEFAULT_MAX_IMAGE_PIXELS = 64_000_000
 _LONGEST = 60
 
 

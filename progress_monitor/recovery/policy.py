@@ -18,16 +18,14 @@
 from __future__ import annotations
 
 import fnmatch
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from progress_monitor.parameters import ParameterError, parameter
+from progress_monitor.yaml_file import read_yaml
 
 WAIT, ASK_PERSON = 'wait', 'ask_person'
 ASKED = ('retry', 'replan', 'home')
@@ -120,12 +118,11 @@ def load(path: Path) -> Policy:
     :raises ParameterError: naming file and entry, if it cannot be used.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding='utf-8'))
+        document = read_yaml(path)
     except OSError as error:
         raise ParameterError(f'policy_file: {path}: {error.strerror}') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = ' '.join(str(error).split())
-        raise ParameterError(f'policy_file: {path}: is not YAML: {reason}') from error
+    except ParameterError as error:
+        raise ParameterError(f'policy_file: {error}') from error
     return _Reader(path).policy(document)
 
 
@@ -227,7 +224,7 @@ class _Reader:
 
     def _number(self, where: str, value: Any) -> float:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or not 0.0 <= value <= 3600.0:
+        if not number or not 0.0 <= value <= 3600.0:
             raise self._error(where, f'{value!r} is not a time from 0 to 3600 s')
         return float(value)
 

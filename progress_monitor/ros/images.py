@@ -12,15 +12,12 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from progress_monitor.pictures import compressed, encodings
 from progress_monitor.pictures.brightness import BitDepth
-from progress_monitor.pictures.errors import ImageError
+from progress_monitor.pictures.errors import DEFAULT_MAX_IMAGE_PIXELS, ImageError
 from progress_monitor.ros.bridge import bridged, bridged_bgr
 
 __all__ = ['DEFAULT_MAX_IMAGE_PIXELS', 'ImageError', 'ImageReader', 'Pixels', 'to_rgb']
 
 Pixels = NDArray[np.uint8]
-
-# A camera of 48 megapixels passes, and what decodes to some 200 MB.
-DEFAULT_MAX_IMAGE_PIXELS = 64_000_000
 
 
 class ImageReader:

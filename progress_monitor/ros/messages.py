@@ -149,7 +149,7 @@ def status_message(
         strategy=strategy,
         prompt_hash=update.prompt_hash,
         model=with_adapter(backend.model or model, update.adapter),
-        model_revision=update.model_revision or backend.revision,
+        model_revision=update.model_revision,
         profile=backend.profile,
         max_pixels=min(max_pixels, _UINT32),
         quantization=backend.quantization,

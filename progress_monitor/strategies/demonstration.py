@@ -11,7 +11,7 @@ A folder holds ``demonstration.yaml``::
 
 from __future__ import annotations
 
-import math
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,11 @@ import yaml
 
 from progress_monitor.parameters import ParameterError
 from progress_monitor.types import Frame, new_uid
+from progress_monitor.yaml_file import read_yaml
 
 FILE = 'demonstration.yaml'
 _MOST_STEPS = 64
 _MOST_PIXELS = 33_554_432
-_LARGEST_FILE = 262_144
 _LONGEST_TEXT = 2000
 
 
@@ -55,14 +55,9 @@ class Demonstration:
         """
         path = folder / FILE
         try:
-            if path.stat().st_size > _LARGEST_FILE:
-                raise ParameterError(f'{path}: more than {_LARGEST_FILE} bytes')
-            content = yaml.safe_load(path.read_text(encoding='utf-8'))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, 'strerror', None) or 'it is no UTF-8 text'
-            raise ParameterError(f'{path}: cannot be read: {reason}') from None
-        except yaml.YAMLError as error:
-            raise ParameterError(f'{path}: {" ".join(str(error).split())}') from None
+            content = read_yaml(path)
+        except OSError as error:
+            raise ParameterError(f'{path}: cannot be read: {error.strerror}') from None
         if not isinstance(content, Mapping) or set(content) != {'kind', 'goal', 'steps'}:
             raise ParameterError(f'{path}: must hold kind, goal and steps, and nothing else')
         kind, goal, entries = content['kind'], content['goal'], content['steps']
@@ -78,6 +73,48 @@ class Demonstration:
                 raise ParameterError(f'{path}: steps: the progress of step {i + 1} falls')
         return cls(kind, goal.strip(), steps)
 
+    def save(self, folder: Path) -> None:
+        """Write it into ``folder``, which appears whole or not at all.
+
+        :raises ParameterError: if the folder holds something already, or what is written could not
+            be read again.
+        :raises OSError: if it cannot be written.
+        """
+        check_free(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as made:
+            part = Path(made) / folder.name
+            part.mkdir()
+            entries = [_entry(part, number, step) for number, step in enumerate(self.steps)]
+            content = {'kind': self.kind, 'goal': self.goal, 'steps': entries}
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            (part / FILE).write_text(text, encoding='utf-8')
+            try:
+                Demonstration.load(part)
+            except ParameterError as error:
+                raise ParameterError(str(error).replace(str(part), str(folder))) from None
+            part.replace(folder)
+
+
+def check_free(folder: Path) -> None:
+    """Check that a demonstration can be written to ``folder``.
+
+    :raises ParameterError: if there is something already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ParameterError(f'{folder}: there is something already; name another folder')
+
+
+def _entry(folder: Path, number: int, step: DemonstrationStep) -> dict[str, Any]:
+    percent = round(100.0 * step.progress, 2)
+    if step.image is None:
+        return {'text': step.text, 'progress': percent}
+    from PIL import Image
+
+    name = f'{number:03d}.png'
+    Image.fromarray(step.image.image).save(folder / name)
+    return {'image': name, 'progress': percent}
+
 
 def _step(path: Path, kind: str, number: int, entry: Any) -> DemonstrationStep:
     where = f'{path}: step {number}'
@@ -86,7 +123,7 @@ def _step(path: Path, kind: str, number: int, entry: Any) -> DemonstrationStep:
         raise ParameterError(f'{where}: must hold {key} and progress, and nothing else')
     percent, value = entry['progress'], entry[key]
     number_given = isinstance(percent, (int, float)) and not isinstance(percent, bool)
-    if not number_given or not math.isfinite(percent) or not 0 <= percent <= 100:
+    if not number_given or not 0 <= percent <= 100:
         raise ParameterError(f'{where}: progress must be a number from 0 to 100')
     if not isinstance(value, str) or not 0 < len(value.strip()) <= _LONGEST_TEXT:
         raise ParameterError(f'{where}: {key} must be a text of 1 to {_LONGEST_TEXT} characters')
@@ -98,7 +135,7 @@ def _step(path: Path, kind: str, number: int, entry: Any) -> DemonstrationStep:
 
 
 def _image(where: str, path: Path) -> Frame:
-    from PIL import Image  # only visual demonstrations need it
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:

@@ -5,6 +5,7 @@ They are checked before anything is sent or computed, so that one bad request co
 
 from __future__ import annotations
 
+from progress_monitor.printable import is_unicode
 from progress_monitor.types import Request, Score
 from progress_monitor.vlm.errors import RequestRefused
 
@@ -16,7 +17,8 @@ MAX_CONTINUATIONS = 64
 def check_request(request: Request) -> None:
     """Check the parts of ``request`` by their number and length.
 
-    :raises RequestRefused: if it shows no text or more text, frames or continuations than bounded.
+    :raises RequestRefused: if it shows no text, text that is not Unicode, or more text, frames or
+        continuations than bounded.
     """
     texts = [part for part in request.parts if isinstance(part, str)]
     if not any(texts):
@@ -26,6 +28,8 @@ def check_request(request: Request) -> None:
         raise RequestRefused(
             f'the request shows {frames} frames, {MAX_FRAMES} at most; lower window.max_images'
         )
+    if not all(map(is_unicode, texts)):
+        raise RequestRefused('the text of the request is not valid Unicode')
     length = sum(map(len, texts))
     if isinstance(request.want, Score):
         continuations = request.want.continuations

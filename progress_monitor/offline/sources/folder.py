@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from progress_monitor.offline.sources.source import (
     START_NS,
@@ -15,6 +15,10 @@ from progress_monitor.offline.sources.source import (
     SourceKind,
     SourceOptions,
 )
+from progress_monitor.pictures.brightness import BitDepth
+from progress_monitor.pictures.compressed import checked_header, decode
+from progress_monitor.pictures.errors import DEFAULT_MAX_IMAGE_PIXELS, ImageError
+from progress_monitor.printable import printable
 
 CAMERA = 'pictures'
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
@@ -34,29 +38,35 @@ class FolderSource:
     def pictures(self) -> Iterator[Picture]:
         """All that can be read. One that cannot leaves its time empty."""
         read = 0
+        depth = BitDepth()
         for index, file in enumerate(self._files):
-            data = np.fromfile(file, np.uint8)
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-            if image is None:
-                self.notes.append(f'{file}: no picture; left out')
+            try:
+                picture = _decoded(file, depth)
+            except (OSError, ImageError) as error:
+                self.notes.append(printable(f'{file}: no picture; left out ({error})'))
                 continue
             read += 1
             stamp_ns = START_NS + round(index / self.fps * 1e9)
-            picture = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
             yield Picture(CAMERA, stamp_ns, picture)
         if read == 0:
             raise OSError(f'{self._path}: none of its {len(self._files)} files is a picture')
 
 
+def _decoded(file: Path, depth: BitDepth) -> NDArray[np.uint8]:
+    data, form = memoryview(file.read_bytes()), file.suffix.lstrip('.')
+    header = checked_header(data, form, DEFAULT_MAX_IMAGE_PIXELS)
+    return decode(data, form, header, DEFAULT_MAX_IMAGE_PIXELS, depth)
+
+
 def _pictures_in(path: Path) -> list[Path]:
-    found = [item for item in path.iterdir() if item.suffix.lower() in _SUFFIXES]
+    found = [item for item in path.iterdir() if item.suffix.lower() in _SUFFIXES and item.is_file()]
     return sorted(found, key=_natural)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """By the numbers in the name, so that 10 comes after 9."""
     parts = re.split(r'(\d+)', path.name)
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts]
+    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _accepts(path: Path) -> bool:
