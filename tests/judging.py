@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable
 
@@ -13,11 +12,10 @@ from synchronous import Said, SynchronousBackend
 from progress_monitor.config import MonitorConfig
 from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.parameters import build
-from progress_monitor.types import BackendState, Frame, MonitorUpdate, Request, Task
+from progress_monitor.types import BackendState, Frame, MonitorUpdate, Request, Task, new_uid
 
 STEPS = ('Reach the handle', 'Pull the drawer open', 'Let go of the handle')
 TASK = Task('t', 'open the drawer')
-_uids = itertools.count(1)
 _scene = np.random.default_rng(0).integers(40, 200, (64, 64, 3)).astype(np.uint8)
 _scene = _scene.repeat(2, 0).repeat(2, 1)
 
@@ -33,7 +31,7 @@ def frame(
     rests_from: float = math.inf,
 ) -> Frame:
     """A frame of a live camera, with a little noise of its own: something moves over the scene."""
-    uid = next(_uids)
+    uid = new_uid()
     if image is None:
         image = _scene + np.random.default_rng(uid).integers(0, 3, _scene.shape).astype(np.uint8)
         column = round(min(seconds, rests_from) * 20.0) % 100

@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import json
 import shutil
 import tempfile
 from dataclasses import replace
@@ -92,6 +93,23 @@ def tiny_qwen2_5(seed: int = 0, layers: int = 3, tied: bool = True) -> VLM:
         images=images,
         prompts=PromptBuilder(plain.tokenizer, images),
     )
+
+
+@functools.cache
+def tiny_qwen2_5_folder(seed: int = 0, layers: int = 3) -> Path:
+    """The same model on disk, in the layout of ProgressLM's own files."""
+    folder = Path(tempfile.mkdtemp(prefix='progress_monitor_qwen2_5_'))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    vlm = tiny_qwen2_5(seed, layers)
+    vlm.model.save_pretrained(folder)
+    for path in tiny_folder(0).iterdir():
+        if not (folder / path.name).exists() and path.suffix != '.safetensors':
+            shutil.copy(path, folder)
+    file = folder / 'preprocessor_config.json'
+    processor = json.loads(file.read_text(encoding='utf-8'))
+    processor |= {'patch_size': 14, 'processor_class': 'Qwen2_5_VLProcessor'}
+    file.write_text(json.dumps(processor), encoding='utf-8')
+    return folder
 
 
 def noise_frames(count: int, size: tuple[int, int] = (64, 64), start: int = 0) -> list[Frame]:

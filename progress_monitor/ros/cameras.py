@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,7 +28,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.ros.images import ImageError, ImageReader
-from progress_monitor.types import Evidence, Frame
+from progress_monitor.types import Evidence, Frame, new_uid
 
 # A queue would hand over old frames: only the newest is of use.
 CAMERA_QOS = QoSProfile(
@@ -46,9 +45,6 @@ _LEAST_SILENCE_S = 3.0
 _LONGEST_PERIOD_S = 0.1
 # A longer step in a publisher's numbers is another publisher.
 _MOST_REPLACED = 1000
-
-# Unique within the process, so that the worker's cache never meets one number for two frames.
-_uids = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -238,7 +234,7 @@ class Camera:
         stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
         frame, problem = None, None
         try:
-            frame = Frame(next(_uids), self.name, stamp_ns, reader.read(message))
+            frame = Frame(new_uid(), self.name, stamp_ns, reader.read(message))
         except ImageError as error:
             problem = Problem(Evidence.UNREADABLE, f'{self.name}: {error}')
         return _Read(stamp_ns, message.header.frame_id, frame, problem)
