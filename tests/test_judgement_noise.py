@@ -205,7 +205,7 @@ def test_a_recovery_after_a_success_says_that_the_success_is_over():
 def test_numbers_that_repeat_are_called_to_the_tick_however_they_came_there(steps, tail):
     """A rise in leaps and bends teaches a scatter; a plateau that repeats has none."""
     rise = np.minimum(np.cumsum([0.03 + 0.01 * step for step in steps]) + 0.013, 0.9)
-    onset = len(rise) - 1
+    onset = int(np.argmax(rise >= rise[-1] - 0.25 * GAIN))
     judge = Judge(config(stall__allowance=6.0), TASK)
     for index, number in enumerate([*rise, *np.full(30, rise[-1])]):
         report = tick(1.0 + 0.5 * index, number)

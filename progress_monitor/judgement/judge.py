@@ -303,6 +303,7 @@ class Judge:
             self._noise,
             against=self._steps_done(tick, sample, allowance),
             held=held,
+            swings=self._loop.falls >= 2,
         )
 
     def _steps_done(self, tick: Tick, sample: Sample, allowance: float) -> float:

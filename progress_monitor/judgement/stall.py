@@ -65,6 +65,7 @@ class StallRule:
         noise: NoiseModel,
         against: float = 0.0,
         held: bool = False,
+        swings: bool = False,
     ) -> bool:
         """Judge the newest of ``samples`` (oldest first) and return whether the task is stalled.
 
@@ -73,6 +74,7 @@ class StallRule:
         :param interval: usual observed time between ticks, s; NaN if not known.
         :param against: evidence of other kinds that work goes on, nats.
         :param held: whether the number is kept because nothing moves; it does not scatter then.
+        :param swings: whether it goes up and down by more than noise does; that is no scatter.
         """
         newest = samples[-1]
         if self.baseline is None:
@@ -86,7 +88,7 @@ class StallRule:
         timed_out = self._time_out(newest, samples, allowance, interval)
         self.test = NOTHING
         self._cannot_tell = False
-        if held or self._is_quiet(times, values, noise):
+        if held or swings or self._is_quiet(times, values, noise):
             self._gained_at = max(self.since, self._gained_at)
             self._set_active(timed_out, newest)
             return self.active
