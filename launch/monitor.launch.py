@@ -79,6 +79,12 @@ def generate_launch_description() -> LaunchDescription:
                 'Empty: replan_service of params_file.',
             ),
             DeclareLaunchArgument(
+                'policy_file',
+                default_value='',
+                description="YAML file with the supervisor's recovery policy, by its full path. "
+                'Empty: policy_file of params_file.',
+            ),
+            DeclareLaunchArgument(
                 'respawn',
                 default_value='false',
                 choices=BOOLEAN,
@@ -115,8 +121,9 @@ def make_nodes(context: LaunchContext) -> list[Node]:
         if value(argument):
             monitor[parameter] = value(argument)
     supervisor = dict(common)
-    if value('replan_service'):
-        supervisor['replan_service'] = value('replan_service')
+    for argument in ('replan_service', 'policy_file'):
+        if value(argument):
+            supervisor[argument] = value(argument)
 
     def place(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
         return {

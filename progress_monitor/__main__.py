@@ -8,7 +8,10 @@ from importlib import import_module
 
 # Each module has a function main(arguments) that returns an exit code.
 COMMANDS = {
+    'annotate': 'progress_monitor.adapt.annotate',
+    'adapt': 'progress_monitor.adapt.command',
     'watch': 'progress_monitor.offline.command',
+    'demonstrate': 'progress_monitor.offline.demonstrate',
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from progress_monitor.parameters import parameter
 from progress_monitor.strategy_config import (
+    CombinedConfig,
     ProcVLMConfig,
     ProgressLMConfig,
     RecurrentConfig,
@@ -275,5 +276,6 @@ class MonitorConfig:
     topreward: TopRewardConfig = field(default_factory=TopRewardConfig)
     progresslm: ProgressLMConfig = field(default_factory=ProgressLMConfig)
     recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
+    combined: CombinedConfig = field(default_factory=CombinedConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)

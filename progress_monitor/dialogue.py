@@ -55,14 +55,14 @@ class Dialogue:
         taken = {question.session for question, _ in self._pending.values()}
         return any(session not in taken for session in sessions)
 
-    def ask(self, questions: Iterable[Question], view: View) -> list[str]:
-        """Ask those of ``questions`` whose session is free; the sessions that were asked."""
+    def ask(self, questions: Iterable[Question], view: View, task: str) -> list[str]:
+        """Ask those of ``questions`` on ``task`` whose session is free; those sessions."""
         asked: list[str] = []
         for question in questions:
             if not self.free([question.session]):
                 continue
             request = Request(
-                next(_ids), question.session, question.parts, question.want, question.chat
+                next(_ids), question.session, question.parts, question.want, question.chat, task
             )
             self._pending[request.id] = question, view
             try:

@@ -7,6 +7,7 @@ apart, and it lives outside the model's process, so a restart of that changes no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from progress_monitor.config import MemoryConfig
@@ -14,6 +15,11 @@ from progress_monitor.steps import likeness
 from progress_monitor.types import PlanStep, StepStatus
 
 _DONE_SENTENCE = 'Steps done so far: '
+
+
+def done_sentence(steps: Sequence[str]) -> str:
+    """The fixed sentence that tells the model which steps are done."""
+    return _DONE_SENTENCE + ('; '.join(step.rstrip('. ') for step in steps) or 'none') + '.'
 
 
 @dataclass
@@ -82,8 +88,7 @@ class PlanMemory:
 
     def prompt_text(self) -> str:
         """The fixed sentence that tells the model what is done."""
-        done = [entry.text.rstrip('. ') for entry in self._entries if entry.done]
-        return _DONE_SENTENCE + ('; '.join(done) or 'none') + '.'
+        return done_sentence([entry.text for entry in self._entries if entry.done])
 
     def update(self, remaining: tuple[str, ...], stamp_ns: int) -> None:
         """Take in the steps that one answer says remain, in its order."""

@@ -13,6 +13,7 @@ from progress_monitor.pace import paced_period
 from progress_monitor.printable import is_unicode
 from progress_monitor.strategies import STRATEGIES, make_strategy
 from progress_monitor.strategies.selection import check_window
+from progress_monitor.strategies.strategy import Strategy
 from progress_monitor.types import (
     NAN,
     Backend,
@@ -51,7 +52,7 @@ def validate(config: MonitorConfig, cameras: Sequence[str]) -> None:
     """
     parse_step_allowances(config.stall.step_allowances)
     check_window(config.window, len(cameras))
-    make_strategy(config)
+    make_strategy(config, cameras=cameras)
 
 
 def check_task(task: Task) -> None:
@@ -87,14 +88,14 @@ class ProgressMonitor:
         self._config = config
         self._backend = backend
         self._dialogue = Dialogue(backend)
-        self._strategy = make_strategy(config, self._model_name())
+        self._cameras = tuple(cameras)
+        self._strategy = self._made_strategy()
         self._history = FrameHistory(
             self._strategy.sample_period_s,
             HISTORY_SAMPLES,
             cameras,
             config.evidence.frame_timeout,
         )
-        self._cameras = tuple(cameras)
         self._inputs = Inputs(config.evidence, config.camera, cameras, 0)
         self._watched: WatchedTask | None = None
         self._capabilities: Capabilities | None = None
@@ -108,6 +109,11 @@ class ProgressMonitor:
     def current_stall(self) -> StallReport | None:
         """The stall of the present task that goes on; None: none does."""
         return self._watched.current_stall if self._watched is not None else None
+
+    @property
+    def unsuited(self) -> str:
+        """A warning that the model was not made for the strategy; empty: it was, or is unknown."""
+        return self._unsuited
 
     @property
     def task(self) -> Task | None:
@@ -145,10 +151,7 @@ class ProgressMonitor:
         old, self._config = self._config, config
         asking = ('strategy', 'window', *STRATEGIES)
         if any(getattr(old, name, None) != getattr(config, name, None) for name in asking):
-            self._strategy = make_strategy(config, self._model_name())
-            self._capabilities = None
-            self._history.set_period(self._strategy.sample_period_s)
-            self._ask_anew()
+            self._begin_strategy()
         if (old.evidence, old.camera) != (config.evidence, config.camera):
             self._inputs = Inputs(config.evidence, config.camera, self._cameras, now_ns)
         if self._watched is not None:
@@ -175,6 +178,9 @@ class ProgressMonitor:
     def tick(self, now_ns: int) -> MonitorUpdate:
         """Take in answers, judge, and ask the next question when one is due."""
         self._check_clock(now_ns)
+        if self._backend.status().model != self._model:
+            # A server says only when it is reached which model it serves.
+            self._begin_strategy()
         found = self._collect()
         report = self._inputs.report(now_ns)
         for camera in report.jumped:
@@ -185,7 +191,7 @@ class ProgressMonitor:
             watched.judge.hold()
             if report.evidence is Evidence.VIEW_CHANGED:
                 watched.judge.rebase()
-        if report.usable and self._ask(now_ns):
+        if report.usable and not self._unable() and self._ask(now_ns):
             found = self._collect() or found
             backend = self._backend.status()
         if watched is not None and (
@@ -195,8 +201,29 @@ class ProgressMonitor:
         self._take_reports()
         return self._update(now_ns, report, backend, found)
 
-    def _model_name(self) -> str:
-        return self._backend.status().model
+    def _made_strategy(self) -> Strategy:
+        self._model = self._backend.status().model
+        made = make_strategy(self._config, self._model, self._cameras)
+        self._unsuited = made.unsuited(self._model)
+        return made
+
+    def _unable(self) -> str:
+        """Why the model cannot be asked by this strategy; empty: it can, or is not loaded yet."""
+        capabilities = self._backend.capabilities()
+        if capabilities is None or not self._strategy.scores:
+            return ''
+        if capabilities.scores and capabilities.raw_prompts:
+            return ''
+        return (
+            f'the strategy {self._strategy.name} asks for probabilities after a turn that is left '
+            'open, which this server does not give: set backend to worker, or another strategy'
+        )
+
+    def _begin_strategy(self) -> None:
+        self._strategy = self._made_strategy()
+        self._capabilities = None
+        self._history.set_period(self._strategy.sample_period_s)
+        self._ask_anew()
 
     def _ask_anew(self) -> None:
         self._dialogue.forget()
@@ -260,7 +287,8 @@ class ProgressMonitor:
         if view is None:
             return False
         self._selected_ns = newest
-        asked = self._dialogue.ask(self._strategy.ask(view, self._watched.recollection()), view)
+        questions = self._strategy.ask(view, self._watched.recollection())
+        asked = self._dialogue.ask(questions, view, self._watched.task.text)
         for session in asked:
             self._watched.trust.asked(session, now_ns)
         if asked:
@@ -309,6 +337,8 @@ class ProgressMonitor:
             plan=watched.memory.steps() if watched is not None else (),
             thought=watched.memory.thought if watched is not None else '',
             prompt_hash=self._strategy.prompt_hash,
+            model_revision=backend.revision,
+            adapter=watched.adapter if watched is not None else '',
             stalls=stalls,
             successes=successes,
             ticks=watched.ticks if watched is not None else 0,
@@ -328,6 +358,9 @@ class ProgressMonitor:
             return State.ERROR, report.evidence, backend.message or 'The model has failed.'
         if backend.state in _UNLOADED:
             return State.LOADING, report.evidence, backend.message or 'The model is being loaded.'
+        unable = self._unable()
+        if unable:
+            return State.ERROR, report.evidence, unable
         if report.evidence is Evidence.UNKNOWN:
             return State.OBSERVING, report.evidence, report.message
         if report.evidence is Evidence.VIEW_CHANGED:
@@ -342,5 +375,6 @@ class ProgressMonitor:
         stall = watched.current_stall
         if stall is not None and not message:
             message = stall.explanation
-        said = '; '.join(text for text in (report.message, self._pace) if text)
+        remarks = (report.message, self._pace, self._unsuited)
+        said = '; '.join(text for text in remarks if text)
         return state, Evidence.GOOD, f'{message} ({said})' if said else message

@@ -29,8 +29,8 @@ class TopRewardConfig:
     )  # fmt: skip
     frames: int = parameter(
         8,
-        'Frames shown, always as many: the reading grows with their number even where nothing '
-        'moves.',
+        'Frames shown of all cameras together, always as many: the reading grows with their '
+        'number even where nothing moves.',
         minimum=1,
         maximum=64,
     )
@@ -66,6 +66,9 @@ class ProgressLMConfig:
         'checkpoints with RL in their name, sft otherwise; or the path of a text file.',
     )
     demonstration: str = parameter('', 'Folder with demonstration.yaml.')
+    camera: str = parameter(
+        '', 'Topic of the camera that took the demonstration; needed where there are several.'
+    )
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,27 @@ class RecurrentConfig:
     prompt: str = parameter(
         'recurrent', 'Prompt: a name among strategies/prompts, or the path of a text file.'
     )
-    frames: int = parameter(4, 'Frames of a snippet.', minimum=1, maximum=64)
+    frames: int = parameter(4, 'Frames of a snippet, of each camera.', minimum=1, maximum=64)
     sample_period: float = parameter(
         1.0, 'Time from one frame to the next, s.', above=0.0, maximum=60.0
+    )
+
+
+@dataclass(frozen=True)
+class CombinedConfig:
+    """Text and token together, each weighed by its measured error."""
+
+    text_error: float = parameter(
+        0.0,
+        "Error of the text's progress, 0..1, as bench token_reading measures it; 0: not measured, "
+        'and the text leads alone.',
+        minimum=0.0,
+        maximum=1.0,
+    )
+    token_error: float = parameter(
+        0.0,
+        "Error of the token's progress between floor and ceiling, 0..1, likewise; it counts only "
+        'with both calibrated.',
+        minimum=0.0,
+        maximum=1.0,
     )

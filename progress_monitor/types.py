@@ -176,7 +176,8 @@ class Request:
     make one user turn of the checkpoint's chat template, after which the assistant speaks; without
     it the user turn is left open and the prompt ends with the last part (TOPReward's
     "template off"). ``session`` names the kind of question: each has a key-value cache and a draft
-    of its own. ``id`` is unique within a backend's life.
+    of its own. ``id`` is unique within a backend's life. ``task`` is the text of the task that is
+    asked about, by which a model with several adapters takes the one that was made for it.
     """
 
     id: int
@@ -184,6 +185,7 @@ class Request:
     parts: tuple[str | Frame, ...]
     want: Generate | Score
     chat: bool = True
+    task: str = ''
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -213,7 +215,8 @@ class Generated:
     ``number`` is the distribution of the number in the wanted tag as pairs of (value, probability),
     in the tag's own unit, probabilities summing to 1; empty: not wanted, or the text holds none.
     ``scene_distance`` says how far the newest frame lies from the scenes that the checkpoint
-    knows, above 1 where it knows no such scene; NaN where that cannot be told.
+    knows, above 1 where it knows no such scene; NaN where that cannot be told. ``adapter`` names
+    the adapter that answered, for a person; empty: the bare checkpoint.
     """
 
     text: str
@@ -222,6 +225,7 @@ class Generated:
     stats: DecodeStats
     number: tuple[tuple[float, float], ...] = ()
     scene_distance: float = NAN
+    adapter: str = ''
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,7 @@ class Scored:
     log_probabilities: tuple[float, ...]
     stats: DecodeStats
     scene_distance: float = NAN
+    adapter: str = ''
 
 
 @dataclass(frozen=True)
@@ -419,8 +424,8 @@ class MonitorUpdate:
     are set when an answer arrived in this call; ``stalls`` and ``successes`` hold what changed
     since the last one, in order. ``finish`` is how the last generated answer ended, ``noise`` the
     standard deviation of progress as the judge has learned it, and ``confidence`` how sure the
-    judge is of the state; NaN where not known. ``prompt_hash`` and ``model_revision`` name what
-    the numbers came from; empty where not known.
+    judge is of the state; NaN where not known. ``prompt_hash``, ``model_revision`` and ``adapter``
+    (of the last answer) name what the numbers came from; empty where not known.
     """
 
     now_ns: int
@@ -441,6 +446,7 @@ class MonitorUpdate:
     thought: str = ''
     prompt_hash: str = ''
     model_revision: str = ''
+    adapter: str = ''
     stalls: tuple[StallReport, ...] = ()
     successes: tuple[SuccessReport, ...] = ()
     ticks: int = 0

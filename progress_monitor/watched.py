@@ -44,8 +44,8 @@ _CUT = {
 class WatchedTask:
     """What is known of one task.
 
-    ``ticks`` counts readable answers, ``shown`` is the view of the last one and ``finish`` how it
-    ended.
+    ``ticks`` counts readable answers, ``shown`` is the view of the last one, ``finish`` how it
+    ended and ``adapter`` the adapter that gave it.
     """
 
     def __init__(self, config: MonitorConfig, task: Task) -> None:
@@ -56,6 +56,7 @@ class WatchedTask:
         self.ticks = 0
         self.shown: View | None = None
         self.finish = ''
+        self.adapter = ''
         self._config = config
         self._withdrawn: list[Report] = []
 
@@ -73,13 +74,14 @@ class WatchedTask:
     def apply(self, config: MonitorConfig) -> None:
         """Judge by changed parameters from now on.
 
-        The plan stays. A judge that is discarded withdraws what it has said.
+        The plan stays. A judge that is discarded withdraws what it has said: with another strategy
+        the numbers have another scatter, and what the model refused it refused to another question.
         """
         old, self._config = self._config, config
         self.memory.configure(config.memory)
-        if old.evidence != config.evidence:
+        if (old.evidence, old.strategy) != (config.evidence, config.strategy):
             self.trust = ModelTrust(config.evidence)
-        judged = ('signal', 'stall', 'regression', 'success', 'memory')
+        judged = ('strategy', 'signal', 'stall', 'regression', 'success', 'memory')
         if any(getattr(old, group) != getattr(config, group) for group in judged):
             self.judge.withdraw('The parameters were changed; judging starts anew.')
             self._withdrawn += self.judge.take_reports()
@@ -100,6 +102,7 @@ class WatchedTask:
         """
         self.ticks += 1
         self.shown = view
+        self.adapter = answer.adapter
         self.trust.heard(session)
         if isinstance(answer, Generated):
             self.finish = answer.finish.value

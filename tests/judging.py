@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 
-import hypothesis
 import numpy as np
 from numpy.typing import NDArray
 from synchronous import Said, SynchronousBackend
@@ -15,10 +14,6 @@ from progress_monitor.config import MonitorConfig
 from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.parameters import build
 from progress_monitor.types import BackendState, Frame, MonitorUpdate, Request, Task
-
-# How long an example takes says something of the machine and nothing of the code.
-hypothesis.settings.register_profile('judging', deadline=None)
-hypothesis.settings.load_profile('judging')
 
 STEPS = ('Reach the handle', 'Pull the drawer open', 'Let go of the handle')
 TASK = Task('t', 'open the drawer')

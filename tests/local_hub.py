@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,8 +31,8 @@ class LocalHub(ThreadingHTTPServer):
         self.cut_after: int | None = None
         """Bytes of a safetensors answer after which the connection is closed, once."""
         self.silent_after: int | None = None
-        """Bytes of a safetensors answer after which nothing more is sent."""
-        self.pause_s = 0.0
+        """Bytes of a safetensors answer after which nothing more is sent until ``released``."""
+        self.on_block: Callable[[], None] = lambda: None
         self.ranges = True
         self.released = threading.Event()
 
@@ -83,19 +83,18 @@ class _Handler(BaseHTTPRequestHandler):
         for place in range(start, len(body), BLOCK):
             sent = place - start
             if large and hub.silent_after is not None and sent >= hub.silent_after:
-                hub.released.wait(30)
+                hub.released.wait(60)
                 break
             if large and hub.cut_after is not None and sent >= hub.cut_after:
                 hub.cut_after = None
                 break
-            if hub.pause_s:
-                hub.released.wait(hub.pause_s)
             block = body[place : place + BLOCK]
             try:
                 self.wfile.write(block)
                 self.wfile.flush()
             except OSError:
                 break
+            hub.on_block()
             hub.served[name] = hub.served.get(name, 0) + len(block)
         else:
             return

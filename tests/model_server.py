@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,13 +18,16 @@ class ModelServer:
     """Answers with the mean level of the last picture in percent.
 
     ``keeps`` says whether pictures are kept by uuid, ``probabilities`` whether log-probabilities
-    are given, ``pictures`` whether pictures are taken; ``delay_s`` passes before an
-    answer.
+    are given, ``pictures`` whether pictures are taken, ``templates`` whether a chat template of the
+    request is obeyed; ``tokens`` are the ids of texts that are one token; answers wait for
+    ``answering``.
     """
 
     def __init__(self, port: int = 0) -> None:
-        self.keeps = self.probabilities = self.pictures = True
-        self.delay_s = 0.0
+        self.keeps = self.probabilities = self.pictures = self.templates = True
+        self.tokens = {' True': 11, ' False': 12}
+        self.answering = threading.Event()
+        self.answering.set()
         self.models = ['procvlm']
         self.kept: dict[str, float] = {}
         self.bodies: list[dict[str, Any]] = []
@@ -41,9 +43,13 @@ class ModelServer:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+                if self.path == '/tokenize':
+                    number = served.tokens.get(body['prompt'])
+                    self.reply(200, {'tokens': [1, 2] if number is None else [number]})
+                    return
                 served.keys.append(self.headers.get('Authorization', ''))
                 served.bodies.append(body)
-                time.sleep(served.delay_s)
+                served.answering.wait(60)
                 self.reply(*served.answer(body))
 
             def reply(self, status: int, content: dict[str, Any]) -> None:
@@ -84,13 +90,33 @@ class ModelServer:
             )
             if self.keeps and 'uuid' in part:
                 self.kept[part['uuid']] = levels[-1]
-        text = f'1. Go on.\nIt is <progress>{levels[-1] / 2.55:.0f}%'
+        if 'logprobs' in body and not self.probabilities:
+            return 400, {'error': {'message': 'logprobs are not supported'}}
+        value = f'{levels[-1] / 2.55:.0f}'
+        text = f'1. Go on.\nIt is <progress>{value}%'
         choice: dict[str, Any] = {
             'message': {'content': text},
             'finish_reason': 'stop',
             'stop_reason': '</progress>',
         }
-        if self.probabilities:
-            top = [{'token': ' True', 'logprob': -0.5}, {'token': ' False', 'logprob': -1.5}]
-            choice['logprobs'] = {'content': [{'top_logprobs': top}]}
-        return 200, {'choices': [choice], 'usage': {'prompt_tokens': 7}}
+        if body.get('logprobs'):
+            choice['logprobs'] = {'content': self.logprobs(body, text, value)}
+        opened = 'chat_template' in body and self.templates
+        usage = {'prompt_tokens': 7 if opened else 12}
+        return 200, {'choices': [choice], 'usage': usage}
+
+    def logprobs(self, body: dict[str, Any], text: str, value: str) -> list[dict[str, Any]]:
+        """True and False after one token; else the pieces of the text, and the digits above."""
+        if body['max_tokens'] == 1:
+            wanted = body.get('logprob_token_ids', [11])
+            named = {11: (' True', -0.5), 12: (' False', -9.5)}
+            top = [{'token': named[i][0], 'logprob': named[i][1]} for i in wanted]
+            return [{'token': ' True', 'logprob': -0.5, 'top_logprobs': top}]
+        head, _, tail = text.rpartition(value)
+        content = []
+        for piece in (head, *value, tail):
+            top = [{'token': piece, 'logprob': -0.2231435513}]
+            if piece.isdigit() and piece != '9':
+                top.append({'token': str(int(piece) + 1), 'logprob': -1.6094379124})
+            content.append({'token': piece, 'logprob': -0.2231435513, 'top_logprobs': top})
+        return content

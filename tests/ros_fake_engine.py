@@ -1,7 +1,8 @@
 """An engine for a real worker process: it reads pictures, and fails when a file tells it to.
 
 The file that ``ROS_FAKE_CONTROL`` names holds one word; a failure removes it before it happens, so
-that the next worker is well.
+that the next worker is well. ``think`` holds an answer back until the file is removed; meanwhile
+there is one beside it with the suffix ``.thinking``.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from ros_fake_monitor import read_answer
 from progress_monitor.types import Capabilities, Generated, Request
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.errors import VLMError
-
-BUSY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,11 @@ class FakeEngine:
 
     def answer(self, request: Request, time_limit_s: float) -> Generated:
         order = self._control.read_text() if self._control.exists() else ''
-        if order == 'slow':
-            end = time.monotonic() + BUSY_S
-            while time.monotonic() < end:
+        if order == 'think':
+            self._control.with_suffix('.thinking').touch()
+            while self._control.exists():
                 np.linalg.norm(np.ones(100_000))
+            self._control.with_suffix('.thinking').unlink()
         elif order:
             self._control.unlink()
             fail(order)

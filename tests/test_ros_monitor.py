@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from rclpy.action import ActionClient
 from ros_helpers import (
+    ACTIVE,
     LATCHED,
     MONITOR,
     QUICK,
@@ -35,12 +36,11 @@ from progress_monitor.msg import MonitorStatus, Stall, Step
 from progress_monitor.ros.messages import to_ns
 from progress_monitor.srv import AcknowledgeRecovery, SetTask
 
-DOMAIN = fresh_domain()
-
 
 @pytest.fixture(scope='module')
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Probe, Process]]:
-    with running(tmp_path_factory.mktemp('node'), DOMAIN, monitor_command()) as (probe, processes):
+    folder = tmp_path_factory.mktemp('node')
+    with running(folder, fresh_domain(), monitor_command()) as (probe, processes):
         yield probe, processes[0]
 
 
@@ -54,6 +54,8 @@ def probe(started: tuple[Probe, Process]) -> Probe:
     """The running node with nothing heard yet and no task."""
     node = started[0]
     node.show = 0.2
+    if node.lifecycle() != ACTIVE:
+        assert node.transition(Transition.TRANSITION_ACTIVATE)
     set_task(node, '')
     node.wait_state(MonitorStatus.STATE_IDLE)
     node.wait(lambda: not node.stalls or not node.stalls[-1].stalled, what='the release')
@@ -79,7 +81,8 @@ def test_without_a_task_nothing_is_judged(probe: Probe) -> None:
     assert (status.task, status.task_id) == ('', '')
     received = probe.status[-1].frames_received
     probe.wait(lambda: probe.status[-1].frames_received > received + 5, what='frames')
-    assert not probe.progress
+    idle_ns = to_ns(status.stamp)
+    assert not any(to_ns(item.header.stamp) > idle_ns for item in probe.progress)
 
 
 def test_every_tick_publishes_progress_with_its_stamp(probe: Probe) -> None:
@@ -100,11 +103,11 @@ def test_every_tick_publishes_progress_with_its_stamp(probe: Probe) -> None:
     assert [step.text for step in message.plan] == message.remaining_steps
     assert message.plan[0].status == Step.IN_PROGRESS
     assert message.frames in range(5, 18)
-    assert 0.0 <= message.age_s < 2.0
+    assert message.age_s >= 0.0
     assert message.header.frame_id == 'camera'
     stamps = [(item.header.stamp.sec, item.header.stamp.nanosec) for item in probe.progress]
     assert stamps == sorted(set(stamps))
-    assert values[-1] == pytest.approx(0.3, abs=0.02)
+    probe.wait(lambda: values and values[-1] == pytest.approx(0.3, abs=0.02), what='the number')
     probe.node.destroy_subscription(listener)
 
 
@@ -141,12 +144,11 @@ def test_a_lost_object_is_a_regression(probe: Probe) -> None:
 def test_success_is_latched_for_late_joiners_as_is_the_status(probe: Probe) -> None:
     task_id = set_task(probe, 'Lift the block.')
     probe.show = 1.0
-    probe.wait(lambda: probe.successes, what='success')
-    assert probe.successes[-1].succeeded
+    probe.wait(lambda: probe.successes and probe.successes[-1].succeeded, what='success')
     assert probe.successes[-1].task_id == task_id
     probe.wait_state(MonitorStatus.STATE_SUCCEEDED)
 
-    late = Probe(DOMAIN)
+    late = Probe(probe.context.get_domain_id())
     try:
         late.wait(lambda: late.successes and late.status, what='what is latched')
         assert late.successes[-1].event_id == probe.successes[-1].event_id
@@ -225,7 +227,10 @@ def test_an_allowance_may_be_changed_on_the_run(probe: Probe) -> None:
     set_task(probe, 'Lift the block.')
     assert probe.set_parameter('stall.allowance', 600.0).successful
     try:
-        probe.wait(lambda: len(probe.progress) > 25, what='ticks beyond the old allowance')
+        probe.wait(lambda: not probe.stalls or not probe.stalls[-1].stalled, what='the release')
+        probe.stalls.clear()
+        probe.progress.clear()
+        probe.wait(lambda: len(probe.progress) > 20, what='ticks beyond the old allowance')
         assert not probe.stalls
     finally:
         probe.set_parameter('stall.allowance', QUICK['stall.allowance'])
@@ -256,9 +261,9 @@ def test_a_changed_parameter_takes_the_stall_back_and_keeps_the_plan(probe: Prob
         probe.progress.clear()
         probe.wait(lambda: len(probe.progress) > 5, what='ticks of the goal')
         assert not result.done()
+        assert probe.stalls[-1].stalled is False
     finally:
         probe.set_parameter('stall.allowance', QUICK['stall.allowance'])
-    assert probe.stalls[-1].stalled is False
 
 
 def test_a_cosmetic_or_refused_parameter_changes_nothing_of_a_stall(probe: Probe) -> None:
@@ -354,7 +359,9 @@ def test_overlay_and_markers_show_state_and_picture(probe: Probe) -> None:
     assert len(image.data) == image.step * image.height
     assert image.width > image.height
     assert markers[-1].markers[0].header.frame_id == 'camera'
-    assert any('20 %' in marker.text for marker in markers[-1].markers)
+    probe.wait(
+        lambda: any('20 %' in marker.text for marker in markers[-1].markers), what='the markers'
+    )
     for listener in listeners:
         probe.node.destroy_subscription(listener)
 
@@ -365,11 +372,15 @@ def test_four_diagnostic_tasks_and_a_stall_is_no_error(probe: Probe) -> None:
     set_task(probe, 'Lift the block.')
     stall(probe)
     arrays.clear()
-    probe.wait(lambda: arrays, what='diagnostics')
+    ok = {DiagnosticStatus.OK}
+    probe.wait(
+        lambda: arrays and {status.level for status in arrays[-1].status} == ok,
+        what='diagnostics without an error',
+    )
     names = [status.name for status in arrays[-1].status]
     tasks = ['camera', 'inference', 'model', 'memory']
     assert names == [f'progress_monitor: {name}' for name in tasks]
-    assert {status.level for status in arrays[-1].status} == {DiagnosticStatus.OK}
+    assert probe.stalls[-1].stalled
     probe.node.destroy_subscription(listener)
 
 
@@ -384,4 +395,5 @@ def test_a_node_that_is_not_active_upholds_no_stall(probe: Probe) -> None:
     finally:
         assert probe.transition(Transition.TRANSITION_ACTIVATE)
     probe.wait(lambda: probe.status[-1].task == 'Lift the block.', what='the task again')
-    assert len(probe.stalls) == 2
+    assert [item.stalled for item in probe.stalls[:2]] == [True, False]
+    assert all(item.event_id != held.event_id for item in probe.stalls[2:])

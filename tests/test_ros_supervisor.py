@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.task import Future
 from ros_fake_robot import FakeRobot
 from ros_helpers import Probe, Process, arguments, fresh_domain, running
 from rosgraph_msgs.msg import Clock
@@ -225,7 +226,7 @@ def test_two_supervisors_that_share_no_file_agree_over_dds(world: World, tmp_pat
 def test_a_replan_slower_than_its_limit_is_called_once_and_not_overtaken(world: World) -> None:
     probe, robot = world.probe, world.robot
     robot.offer_replan()
-    robot.replan_s = 1.5
+    robot.replan_reply = reply = Future()
 
     def another() -> None:
         robot.on_replan = lambda: None
@@ -234,6 +235,8 @@ def test_a_replan_slower_than_its_limit_is_called_once_and_not_overtaken(world: 
     robot.on_replan = another
     robot.stall('a')
     world.supervise(reply_timeout_s=0.5, cool_down_s=0.0)
+    world.wait_kind(Event.KIND_OVERDUE)
+    reply.set_result(None)
     probe.wait(lambda: robot.replans == 2, what='both replans')
     world.wait_kind(Event.KIND_REPLANNED, 2)
     probe.wait(lambda: 'b' in robot.acknowledged_events, what='acknowledgement')
@@ -263,12 +266,11 @@ def test_a_lost_acknowledgement_is_sent_again_and_blocks_nothing(world: World) -
 def test_an_acknowledgement_whose_reply_is_lost_is_repeated(world: World) -> None:
     probe, robot = world.probe, world.robot
     robot.offer_replan()
-    robot.acknowledge_s = 3.0  # the supervisor has given the reply up by then
+    robot.acknowledge_reply = reply = Future()
     robot.stall('a')
     world.supervise()
-    probe.wait(lambda: robot.acknowledged, what='acknowledgement')
-    robot.acknowledge_s = 0.0
     probe.wait(lambda: len(robot.acknowledged) == 2, what='the second request')
+    reply.set_result(None)
     world.wait_diagnostics('nothing to recover from')
     assert robot.acknowledged_events == ['a', 'a']
     assert robot.replans == 1
@@ -277,9 +279,9 @@ def test_an_acknowledgement_whose_reply_is_lost_is_repeated(world: World) -> Non
 def test_a_replan_whose_reply_is_lost_asks_a_person_and_blocks_no_other(world: World) -> None:
     robot = world.robot
     robot.offer_replan()
-    robot.replan_s = 3.0
+    robot.replan_reply = reply = Future()
     robot.stall('a')
-    world.supervise(reply_timeout_s=0.5, abandon_s=1.0, cool_down_s=0.0)
+    world.supervise(reply_timeout_s=1.0, abandon_s=3.0, cool_down_s=0.0)
     world.wait_kind(Event.KIND_ASK_PERSON)
     assert robot.kinds() == [
         Event.KIND_REPLAN,
@@ -288,7 +290,7 @@ def test_a_replan_whose_reply_is_lost_asks_a_person_and_blocks_no_other(world: W
         Event.KIND_ASK_PERSON,
     ]
     assert robot.replans == 1
-    robot.replan_s = 0.0
+    reply.set_result(None)
     robot.stall('b')
     world.wait_kind(Event.KIND_REPLANNED)
     assert robot.replans == 2
@@ -298,11 +300,24 @@ def test_an_unsure_monitor_is_reported_and_not_acted_on(world: World) -> None:
     probe, robot = world.probe, world.robot
     robot.offer_replan()
     robot.status(MonitorStatus.STATE_STALE, message='camera /a: no frames')
-    robot.stall('a')
     world.supervise()
+    world.wait_diagnostics('sees nothing new')
+    robot.stall('a')
     world.wait_kind(Event.KIND_NOT_JUDGED)
     assert 'camera /a' in robot.events[0].message
     world.wait_diagnostics('sees nothing new')
+    assert robot.replans == 0
+    robot.status(MonitorStatus.STATE_STALLED)
+    probe.wait(lambda: robot.replans, what='the replan')
+
+
+def test_a_stall_of_a_task_that_is_done_by_now_is_not_acted_on(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.status(MonitorStatus.STATE_SUCCEEDED)
+    robot.stall('a')
+    world.supervise()
+    world.wait_diagnostics('sees the task done')
     assert robot.replans == 0
     robot.status(MonitorStatus.STATE_STALLED)
     probe.wait(lambda: robot.replans, what='the replan')
@@ -366,6 +381,7 @@ def test_a_policy_file_with_a_topic_as_the_rung(world: World, tmp_path: Path) ->
     world.robot.stall('a', step='Grasp.')
     world.supervise(policy_file=str(policy))
     world.wait_kind(Event.KIND_DONE)
+    world.probe.wait(lambda: heard, what='the request')
     assert heard[0]['action'] == 'home'
     assert heard[0]['step'] == 'Grasp.'
     assert heard[0]['cause'] == 'NO_CHANGE'

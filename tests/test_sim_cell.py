@@ -96,6 +96,23 @@ def test_a_fault_holds_until_the_robot_replans(task: str, fault: str) -> None:
     assert recovered[-1].truth.fault == ''
 
 
+@pytest.mark.parametrize('task', ['pick_place', 'drawer_open'])
+@pytest.mark.parametrize('fault', ['carried_away', 'phantom_target'])
+def test_a_hand_that_is_led_astray_comes_back_when_the_robot_replans(task: str, fault: str) -> None:
+    stuck = play(Workcell(task, seed=2, fault=fault, render=False))
+    assert stuck[-1].truth.fault == fault
+    assert not stuck[-1].truth.done
+    recovered = play(Workcell(task, seed=2, fault=fault, render=False), replan_after=90)
+    assert recovered[-1].truth.done
+    assert recovered[-1].truth.fault == ''
+
+
+def test_only_some_tasks_can_be_led_astray() -> None:
+    assert not applicable('window_open', 'phantom_target')
+    with pytest.raises(ValueError, match='carried_away cannot happen in task drawer_close'):
+        Workcell('drawer_close', fault='carried_away')
+
+
 def test_progress_falls_when_the_item_is_dropped() -> None:
     progress = [step.truth.progress for step in play(Workcell('pick_place', 2, fault='drop'))[:90]]
     assert max(progress) - progress[-1] > 0.2

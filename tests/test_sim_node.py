@@ -14,7 +14,7 @@ pytest.importorskip('rclpy')
 pytest.importorskip('metaworld')
 
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from ros_helpers import LATCHED, Probe, Process, arguments, fresh_domain, running
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
@@ -40,6 +40,16 @@ class Ear:
             lambda: len(self.images) >= goal and len(self.truths) >= goal, 90.0, 'images'
         )
 
+    def wait_shown_since_fault(self, count: int) -> None:
+        """Wait for pictures and truths that are newer than the first truth with the fault."""
+        since = next(stamp_ns(truth.stamp) for truth in self.truths if truth.fault)
+
+        def enough() -> bool:
+            images = sum(stamp_ns(image.header.stamp) > since for image in self.images)
+            return images >= count <= sum(stamp_ns(truth.stamp) > since for truth in self.truths)
+
+        self.probe.wait(enough, 90.0, 'images')
+
     def pixels(self, number: int) -> Any:
         return np.frombuffer(self.images[number].data, np.uint8)
 
@@ -57,19 +67,23 @@ def stamp_ns(stamp: Any) -> int:
 
 def test_pictures_and_truth_come_in_real_time_with_one_stamp(tmp_path: Path) -> None:
     with cell(tmp_path, task='drawer_open', seed=2) as (ear, process):
+        ear.wait_frames(1)
+        begun_ns = ear.probe.node.get_clock().now().nanoseconds
         ear.wait_frames(20)
-        now_ns = ear.probe.node.get_clock().now().nanoseconds
         newest = ear.images[-1]
-        assert 0 <= now_ns - stamp_ns(newest.header.stamp) < 1_000_000_000
+        now_ns = ear.probe.node.get_clock().now().nanoseconds
+        assert begun_ns < stamp_ns(newest.header.stamp) <= now_ns
         assert (newest.encoding, newest.width, newest.height, newest.step) == ('rgb8', 64, 64, 192)
         assert newest.header.frame_id
         assert ear.pixels(-1).std() > 10.0
-        stamps = [stamp_ns(image.header.stamp) for image in ear.images]
-        truths = {stamp_ns(truth.stamp): truth for truth in ear.truths}
-        assert len(set(stamps) & set(truths)) >= len(stamps) - 2
-        gaps = np.diff(sorted(truths)) / 1e9
+        stamps = {stamp_ns(image.header.stamp) for image in ear.images}
+
+        def truths() -> set[int]:
+            return {stamp_ns(truth.stamp) for truth in ear.truths}
+
+        ear.probe.wait(lambda: len(stamps & truths()) >= len(stamps) - 2, what='their truths')
         # 10 Hz; a machine that is too busy leaves pictures out and never hurries after them.
-        assert 0.08 < np.median(gaps) < 0.4
+        assert np.median(np.diff(sorted(truths()))) > 0.08e9
         truth = ear.truths[-1]
         assert truth.task == 'drawer_open'
         assert truth.instruction == 'open the drawer'
@@ -83,7 +97,7 @@ def test_a_replan_frees_a_robot_that_a_camera_shows_standing_still(tmp_path: Pat
     with cell(tmp_path, fault='freeze_robot', fault_at=0.2) as (ear, _):
         ear.probe.wait(lambda: ear.truths and ear.truths[-1].fault, 90.0, 'the fault')
         assert ear.truths[-1].fault == 'freeze_robot'
-        ear.wait_frames(10)
+        ear.wait_shown_since_fault(10)
         # Its camera still delivers: no two pictures are the same.
         assert not np.array_equal(ear.pixels(-1), ear.pixels(-2))
         assert ear.truths[-1].progress == pytest.approx(ear.truths[-4].progress, abs=0.02)
@@ -98,7 +112,7 @@ def test_a_replan_frees_a_robot_that_a_camera_shows_standing_still(tmp_path: Pat
 def test_a_frozen_camera_repeats_its_picture_under_new_stamps(tmp_path: Path) -> None:
     with cell(tmp_path, fault='freeze_camera', fault_at=0.2) as (ear, _):
         ear.probe.wait(lambda: ear.truths and ear.truths[-1].fault, 90.0, 'the fault')
-        ear.wait_frames(3)
+        ear.wait_shown_since_fault(3)
         assert np.array_equal(ear.pixels(-1), ear.pixels(-2))
         assert stamp_ns(ear.images[-1].header.stamp) > stamp_ns(ear.images[-2].header.stamp)
 
@@ -108,11 +122,13 @@ def test_the_robot_waits_for_the_monitors_model(tmp_path: Path) -> None:
         publisher = ear.probe.node.create_publisher(MonitorStatus, '/watcher/status', LATCHED)
         publisher.publish(MonitorStatus(state=MonitorStatus.STATE_LOADING))
         ear.probe.wait(lambda: 'waits until' in process.output(), 90.0, 'the node')
-        ear.probe.spin(1.0)
-        assert ear.truths == []
+        for _ in range(20):  # the node is at work, and the robot is not
+            ear.probe.call(GetParameters, '/cell/get_parameters', GetParameters.Request())
+        released_ns = ear.probe.node.get_clock().now().nanoseconds
         publisher.publish(MonitorStatus(state=MonitorStatus.STATE_STALE))
         ear.wait_frames(2)
         assert ear.truths[0].step == 0
+        assert stamp_ns(ear.truths[0].stamp) > released_ns
 
 
 def test_a_parameter_that_would_have_no_effect_is_refused(tmp_path: Path) -> None:

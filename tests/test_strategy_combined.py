@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from judging import frame, ns
 
 from progress_monitor.config import MonitorConfig
-from progress_monitor.strategies.combined import Combined
+from progress_monitor.strategies import make_strategy
+from progress_monitor.strategies.combined import Combined, token_gain
 from progress_monitor.strategies.procvlm import ProcVLM
 from progress_monitor.strategies.topreward import TopReward
-from progress_monitor.strategy_config import TopRewardConfig
+from progress_monitor.strategy_config import CombinedConfig, TopRewardConfig
 from progress_monitor.types import (
     DecodeStats,
     Evidence,
@@ -67,6 +69,31 @@ def test_the_token_moves_the_texts_progress_between_texts():
     assert _token(strategy, -2.5, 0.5).progress == pytest.approx(0.5)
     assert _token(strategy, -2.2, 1.0).progress == pytest.approx(0.6)
     assert _half(strategy, 1.0).progress == pytest.approx(0.5)
+
+
+def test_a_token_of_the_texts_own_frames_moves_nothing():
+    strategy = _strategy()
+    _token(strategy, -3.4, 0.5)
+    _half(strategy, 1.0)
+    assert _token(strategy, -2.5, 1.0).progress == pytest.approx(0.5)
+    assert _token(strategy, -2.2, 1.5).progress == pytest.approx(0.6)
+
+
+def test_the_token_counts_by_the_errors_that_were_measured():
+    errors = {'text_error': 0.1, 'token_error': 0.3}
+    token = TopRewardConfig(frames=4, floor=-4.0, ceiling=-1.0, readings=1)
+    shared = MonitorConfig(strategy='combined', topreward=token, combined=CombinedConfig(**errors))
+    strategy = make_strategy(shared)
+    _half(strategy, 0.0)
+    assert _token(strategy, -1.0, 0.0).progress == pytest.approx(0.5 + 0.1 * 0.5)
+    for uncalibrated in (
+        replace(shared, topreward=replace(token, floor=0.0)),
+        replace(shared, combined=CombinedConfig()),
+    ):
+        strategy = make_strategy(uncalibrated)
+        _half(strategy, 0.0)
+        assert _token(strategy, -1.0, 0.0).progress == pytest.approx(0.5)
+    assert token_gain(0.2, 0.2) == 0.5
 
 
 def test_disagreement_widens_the_spread():

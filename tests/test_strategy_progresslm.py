@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,6 +49,20 @@ def _visual(tmp_path) -> str:
 
 def _strategy(folder: str, model: str = '', prompt: str = 'auto') -> ProgressLM:
     return ProgressLM(MonitorConfig(), ProgressLMConfig(prompt, folder), model)
+
+
+def test_which_of_several_cameras_is_compared_must_be_said(tmp_path):
+    own = ProgressLMConfig('auto', _visual(tmp_path))
+    cameras = ('/left', '/wrist')
+    with pytest.raises(ParameterError, match=r'progresslm\.camera: .*say which.*/left, /wrist'):
+        ProgressLM(MonitorConfig(), own, cameras=cameras)
+    with pytest.raises(ParameterError, match='/top is not one of /left, /wrist'):
+        ProgressLM(MonitorConfig(), replace(own, camera='/top'), cameras=cameras)
+    strategy = ProgressLM(MonitorConfig(), replace(own, camera='/wrist'), cameras=cameras)
+    sample = (frame(1.0, camera='/left'), frame(1.0, camera='/wrist'))
+    view = strategy.select(SimpleNamespace(samples=[sample]), 0)
+    assert view.frames == (sample[1],)
+    assert strategy.select(SimpleNamespace(samples=[sample[:1]]), 0) is None
 
 
 def _parts(strategy: ProgressLM):

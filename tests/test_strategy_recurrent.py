@@ -7,6 +7,7 @@ import pytest
 from judging import frame
 
 from progress_monitor.config import MonitorConfig
+from progress_monitor.parameters import ParameterError
 from progress_monitor.strategies.recurrent import Recurrent
 from progress_monitor.strategy_config import RecurrentConfig
 from progress_monitor.types import (
@@ -51,6 +52,18 @@ def test_no_frame_is_shown_in_two_snippets():
     assert strategy.sample_period_s == 1.0
     strategy.reset()
     assert select(9) is not None
+
+
+def test_a_snippet_of_several_cameras_stands_by_time_then_camera():
+    strategy = _strategy()
+    samples = [(frame(i - 0.02, camera='a'), frame(i + 0.0, camera='b')) for i in range(1, 9)]
+    view = strategy.select(SimpleNamespace(samples=samples[:4]), 0)
+    assert view.frames == tuple(shown for sample in samples[:4] for shown in sample)
+    assert view.stamp_ns == samples[3][1].stamp_ns
+    assert strategy.select(SimpleNamespace(samples=samples[:7]), 0) is None
+    assert strategy.select(SimpleNamespace(samples=samples), 0).frames[0] is samples[4][0]
+    with pytest.raises(ParameterError, match=r'recurrent\.frames: 30 of 3 cameras'):
+        Recurrent(MonitorConfig(), RecurrentConfig(frames=30), ('a', 'b', 'c'))
 
 
 def test_the_chain_of_thought_goes_in_and_comes_out():

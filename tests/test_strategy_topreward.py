@@ -21,7 +21,7 @@ from progress_monitor.types import (
 
 
 def _history(count: int):
-    return SimpleNamespace(samples=[(frame(0.5 * i), frame(0.5 * i)) for i in range(count)])
+    return SimpleNamespace(samples=[(frame(0.5 * i),) for i in range(count)])
 
 
 def _strategy(**own) -> TopReward:
@@ -52,6 +52,17 @@ def test_the_number_of_frames_never_changes():
     strategy = _strategy()
     assert strategy.select(_history(7), 0) is None
     assert {len(strategy.select(_history(n), 0).frames) for n in (8, 9, 40)} == {8}
+
+
+def test_frames_of_several_cameras_stand_by_time_then_camera():
+    samples = [(frame(0.5 * i, camera='a'), frame(0.5 * i, camera='b')) for i in range(9)]
+    strategy = _strategy(frames=4)
+    shown = strategy.select(SimpleNamespace(samples=samples), 0).frames
+    assert shown == (*samples[-2], *samples[-1])
+    silent = [*samples, (frame(4.5, camera='a'),)]
+    assert strategy.select(SimpleNamespace(samples=silent), 0).frames == (
+        samples[-2][1], *samples[-1], silent[-1][0],
+    )  # fmt: skip
 
 
 def test_a_single_frame_is_doubled():

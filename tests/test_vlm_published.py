@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from adapters import head_tensors
 from safetensors.torch import load_file, save_file
 from vlm_checkpoints import noise_frames, tiny_folder, tiny_vlm
 
 from progress_monitor.types import Generate, Request
+from progress_monitor.vlm.adapter import Adapter
 from progress_monitor.vlm.convert import convert_folder
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.errors import VLMError
@@ -157,7 +159,7 @@ def test_pickled_weights_are_refused_with_the_command_that_converts_them(folder:
         VLM.from_pretrained(str(folder))
     target = folder.parent / 'converted'
     command = str(no.value).split('"')[1].replace('NEW_FOLDER', str(target)).split()
-    subprocess.run([sys.executable, *command[1:]], check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, *command[1:]], check=True, capture_output=True, timeout=300)
     assert tokens(VLM.from_pretrained(str(target), device='cpu')) == tokens(tiny_vlm(0))
 
 
@@ -277,7 +279,7 @@ def by_hand(adapter: Path, folder: Path) -> Path:
 
 
 def test_an_adapter_is_merged_into_unquantised_weights(adapter: Path, folder: Path) -> None:
-    vlm = VLM.from_pretrained(str(tiny_folder(0)), device='cpu', adapter=str(adapter))
+    vlm = VLM.from_pretrained(str(tiny_folder(0)), device='cpu', adapters=[str(adapter)])
     expected = VLM.from_pretrained(str(by_hand(adapter, folder)), device='cpu')
     torch.testing.assert_close(logits(vlm), logits(expected), rtol=1e-4, atol=1e-4)
     assert tokens(vlm) == tokens(expected)
@@ -289,7 +291,7 @@ def test_an_adapter_is_merged_into_unquantised_weights(adapter: Path, folder: Pa
 def test_an_adapter_stays_beside_quantised_weights(adapter: Path, folder: Path) -> None:
     pytest.importorskip('bitsandbytes')
     plain = VLM.from_pretrained(str(tiny_folder(0)), 'nf4', 'cpu')
-    vlm = VLM.from_pretrained(str(tiny_folder(0)), 'nf4', 'cpu', adapter=str(adapter))
+    vlm = VLM.from_pretrained(str(tiny_folder(0)), 'nf4', 'cpu', adapters=[str(adapter)])
     expected = VLM.from_pretrained(str(by_hand(adapter, folder)), device='cpu')
     layer = vlm.model.model.language_model.layers[0].self_attn.q_proj
     assert layer.base_layer.weight.dtype == torch.uint8
@@ -301,7 +303,7 @@ def test_an_adapter_stays_beside_quantised_weights(adapter: Path, folder: Path) 
 
 def test_an_adapter_as_model_path_says_where_it_goes(adapter: Path) -> None:
     with pytest.raises(
-        VLMError, match=r'PEFT adapter of /home/trainer/ProcVLM-2B.*model\.adapter and its base'
+        VLMError, match=r'PEFT adapter of /home/trainer/ProcVLM-2B.*model\.adapters and its base'
     ):
         VLM.from_pretrained(str(adapter))
 
@@ -312,24 +314,38 @@ def test_an_adapter_of_another_model_is_named(adapter: Path) -> None:
         name: torch.zeros(8, 2048) if '.lora_A.' in name else part for name, part in parts.items()
     }
     save_file(wide, adapter / 'adapter_model.safetensors')
-    with pytest.raises(VLMError, match=r'model\.adapter: .* does not fit.*64 .*2048'):
-        VLM.from_pretrained(str(tiny_folder(0)), device='cpu', adapter=str(adapter))
+    with pytest.raises(VLMError, match=r'model\.adapters: .* does not fit.*64 .*2048'):
+        VLM.from_pretrained(str(tiny_folder(0)), device='cpu', adapters=[str(adapter)])
     deep = {name.replace('layers.1', 'layers.27'): part for name, part in parts.items()}
     save_file(deep, adapter / 'adapter_model.safetensors')
     with pytest.raises(VLMError, match=r'changes layers\.27\..*does not have'):
-        VLM.from_pretrained(str(tiny_folder(0)), device='cpu', adapter=str(adapter))
+        VLM.from_pretrained(str(tiny_folder(0)), device='cpu', adapters=[str(adapter)])
 
 
 def test_a_pickled_adapter_is_refused(adapter: Path) -> None:
     (adapter / 'adapter_model.safetensors').rename(adapter / 'adapter_model.bin')
-    with pytest.raises(VLMError, match=r'model\.adapter.*adapter_model\.bin.*vlm\.convert'):
-        VLM.from_pretrained(str(tiny_folder(0)), device='cpu', adapter=str(adapter))
+    with pytest.raises(VLMError, match=r'model\.adapters.*adapter_model\.bin.*vlm\.convert'):
+        VLM.from_pretrained(str(tiny_folder(0)), device='cpu', adapters=[str(adapter)])
 
 
-def test_an_unused_value_head_is_said(adapter: Path) -> None:
-    (adapter / 'procvlm_head.bin').write_bytes(b'')
-    vlm = VLM.from_pretrained(str(tiny_folder(0)), device='cpu', adapter=str(adapter))
-    assert 'value head procvlm_head.bin of the adapter is not used' in vlm.notes[-1]
+def test_a_pickled_value_head_is_refused_and_can_be_converted(
+    adapter: Path, tmp_path: Path
+) -> None:
+    tensors = head_tensors(64)
+    (adapter / 'procvlm_extra').mkdir()
+    for name in ('procvlm_head.bin', 'procvlm_extra/procvlm_head.pt'):
+        torch.save(tensors, adapter / name)
+        with pytest.raises(VLMError, match=rf'value head .*{name} .*refused: convert'):
+            Adapter.read(adapter)
+        converted = tmp_path / Path(name).suffix
+        convert_folder(adapter, converted)
+        (adapter / name).unlink()
+        read = Adapter.read(converted)
+        assert read.head is not None
+        assert load_file(read.head).keys() == tensors.keys()
+        vlm = VLM.from_pretrained(str(tiny_folder(0)), device='cpu', adapters=[str(converted)])
+        assert 'value head procvlm_head.safetensors of adapter' in vlm.notes[-1]
+        assert 'replaces the number' in vlm.notes[-1]
 
 
 # The checkpoint's own generation configuration

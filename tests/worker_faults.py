@@ -26,6 +26,8 @@ class FaultyEngine:
     def __init__(self, config):
         if config.path == 'unloadable':
             raise MemoryError
+        if config.path == 'endless':
+            time.sleep(1e6)
         self.limits = []
 
     def capabilities(self):

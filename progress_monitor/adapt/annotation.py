@@ -122,10 +122,32 @@ def read(path: Path) -> tuple[Annotation, ...]:
     found = []
     for number, entry in enumerate(entries, 1):
         try:
-            found.append(_annotation(entry, path.parent))
+            found.append(from_entry(entry, path.parent))
         except AnnotationError as error:
             raise AnnotationError(f'{path}: demonstration {number}: {error}') from None
     return tuple(found)
+
+
+def from_entry(entry: Any, folder: Path) -> Annotation:
+    """One demonstration as it stands in a file, its paths relative to ``folder``.
+
+    :raises AnnotationError: naming the field that cannot be used.
+    """
+    _check_fields(entry, _FIELDS, {'reason'})
+    videos, stages = entry['videos'], entry['stages']
+    if not isinstance(videos, list) or not all(
+        isinstance(video, str) and video and video.isprintable() for video in videos
+    ):
+        raise AnnotationError('videos: must be a list of paths')
+    if not isinstance(stages, list):
+        raise AnnotationError('stages: must be a list')
+    return Annotation(
+        entry['task'],
+        tuple(folder / video for video in videos),
+        tuple(_stage(stage, number) for number, stage in enumerate(stages, 1)),
+        entry['done'],
+        entry.get('reason', ''),
+    )
 
 
 def write(annotations: Iterable[Annotation], path: Path) -> None:
@@ -158,24 +180,6 @@ def _name(video: Path, folder: Path) -> str:
     # Not resolved: a link into the folder is what the user sees and means.
     full = Path(os.path.abspath(video))
     return str(full.relative_to(folder) if full.is_relative_to(folder) else full)
-
-
-def _annotation(entry: Any, folder: Path) -> Annotation:
-    _check_fields(entry, _FIELDS, {'reason'})
-    videos, stages = entry['videos'], entry['stages']
-    if not isinstance(videos, list) or not all(
-        isinstance(video, str) and video and video.isprintable() for video in videos
-    ):
-        raise AnnotationError('videos: must be a list of paths')
-    if not isinstance(stages, list):
-        raise AnnotationError('stages: must be a list')
-    return Annotation(
-        entry['task'],
-        tuple(folder / video for video in videos),
-        tuple(_stage(stage, number) for number, stage in enumerate(stages, 1)),
-        entry['done'],
-        entry.get('reason', ''),
-    )
 
 
 def _stage(entry: Any, number: int) -> Stage:

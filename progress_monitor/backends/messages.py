@@ -50,7 +50,7 @@ def decode(datagram: bytes) -> dict[str, Any]:
 
 def text_refusal(request: Request) -> str:
     """Why the texts of ``request`` cannot be sent; empty: they can."""
-    parts = [part for part in request.parts if isinstance(part, str)]
+    parts = [request.task, *(part for part in request.parts if isinstance(part, str))]
     if isinstance(request.want, Score):
         parts += request.want.continuations
     length = sum(map(len, parts))
@@ -69,6 +69,7 @@ def request_message(request: Request, store: FrameStore) -> dict[str, Any]:
         'id': request.id,
         'session': request.session,
         'chat': request.chat,
+        'task': request.task,
         'parts': [part if isinstance(part, str) else next(described) for part in request.parts],
         kind: want,
     }
@@ -85,7 +86,9 @@ def read_request(message: dict[str, Any], frames: FrameView) -> Request:
     parts: list[str | Frame] = [
         part if isinstance(part, str) else frames.frame(part) for part in message['parts']
     ]
-    return Request(message['id'], message['session'], tuple(parts), want, message['chat'])
+    return Request(
+        message['id'], message['session'], tuple(parts), want, message['chat'], message['task']
+    )
 
 
 def answer_message(request: int, answer: Generated | Scored, memory_mb: float) -> dict[str, Any]:
@@ -113,12 +116,10 @@ def read_answer(message: dict[str, Any]) -> Generated | Scored:
         )
         if 'log_probabilities' in values:
             scores = tuple(map(_number(float), values['log_probabilities']))
-            return Scored(scores, stats, _number(float)(values['scene_distance']))
-        text = values['text']
-        if not isinstance(text, str):
-            raise TypeError(text)
+            distance = _number(float)(values['scene_distance'])
+            return Scored(scores, stats, distance, _text(values['adapter']))
         return Generated(
-            text=text,
+            text=_text(values['text']),
             token_ids=tuple(map(_number(int), values['token_ids'])),
             finish=Finish(values['finish']),
             stats=stats,
@@ -127,6 +128,7 @@ def read_answer(message: dict[str, Any]) -> Generated | Scored:
                 for value, probability in values['number']
             ),
             scene_distance=_number(float)(values['scene_distance']),
+            adapter=_text(values['adapter']),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProtocolError('the worker sent an answer that cannot be read') from error
@@ -149,6 +151,12 @@ def read_capabilities(message: dict[str, Any]) -> Capabilities:
         return Capabilities(**message['capabilities'])
     except (KeyError, TypeError) as error:
         raise ProtocolError('the worker sent capabilities that cannot be read') from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def _number(kind: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -12,7 +12,6 @@ import base64
 import dataclasses
 import hashlib
 import logging
-import math
 import os
 import queue
 import threading
@@ -23,6 +22,7 @@ import cv2
 import numpy as np
 
 from progress_monitor.backends.http import HTTPFailureError, call, check_url
+from progress_monitor.backends.openai_answers import generated, scores, stats_of
 from progress_monitor.backends.server_config import ServerConfig
 from progress_monitor.parameters import ParameterError
 from progress_monitor.types import (
@@ -30,12 +30,9 @@ from progress_monitor.types import (
     BackendStatus,
     Capabilities,
     Completion,
-    DecodeStats,
     Failure,
-    Finish,
     Frame,
     Generate,
-    Generated,
     Request,
     Score,
     Scored,
@@ -46,7 +43,14 @@ LONGEST_DELAY_S = 30.0
 WAITING_REQUESTS = 8
 TEXT_CHARACTERS = 24_000
 _PROBE_S = 30.0
+# The most that OpenAI gives, and vLLM unless it is told otherwise; all ten digits fit.
 _TOP = 20
+# The user turn of Qwen-VL, left open: what a request without the chat template means.
+_OPEN_TURN = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}"
+    '{% else %}<|vision_start|><|image_pad|><|vision_end|>{% endif %}{% endfor %}{% endfor %}'
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -54,8 +58,9 @@ class OpenAIBackend:
     """Answers requests by a server, from a thread of its own.
 
     Before it is READY the server is asked for its models and about one picture, so that one that
-    takes no pictures, or gives no probabilities, is found out at the start and not at a tick. A
-    server that is lost is FAILED and asked again, with a delay that doubles up to 30 s.
+    takes no pictures, gives no probabilities, or knows no turn but its own chat template's, is
+    found out at the start and not at a tick. A server that is lost is FAILED and asked again, with
+    a delay that doubles up to 30 s.
 
     :param deadline_s: wall time for one answer.
     :param max_new_tokens: most tokens of one answer.
@@ -85,6 +90,7 @@ class OpenAIBackend:
         self._capabilities: Capabilities | None = None
         self._keeps_pictures = False
         self._sent: set[str] = set()
+        self._ids: dict[str, int | None] = {}
         self._closed = threading.Event()
         self._status = BackendStatus(BackendState.LOADING, model=config.model, device=self._base)
         self._thread = threading.Thread(target=self._run, name='openai', daemon=True)
@@ -180,24 +186,52 @@ class OpenAIBackend:
         self._model = name
         picture = Frame(0, 'probe', 0, np.full((64, 64, 3), 127, np.uint8))
         self._sent.clear()
+        self._ids.clear()
         self._keeps_pictures = True
-        probe = Request(0, 'probe', (picture, 'What is this?'), Generate(max_new_tokens=1))
-        first = self._ask(probe, _PROBE_S)
+        self._top = _TOP
+        want = Generate(max_new_tokens=1, number_tag='probe')
+        probe = Request(0, 'probe', (picture, 'What is this?'), want)
+        first = self._first_answer(probe)
         try:
             self._post(self._body(probe), _PROBE_S)
         except HTTPFailureError:
             self._keeps_pictures = False
         content = (first['choices'][0].get('logprobs') or {}).get('content') or []
         probabilities = bool(content and content[0].get('top_logprobs'))
+        if not probabilities:
+            self._top = 0
+        opens = probabilities and self._leaves_turns_open(probe, first)
         self._capabilities = Capabilities(
-            architecture=name, scores=probabilities, raw_prompts=False
+            architecture=name, scores=probabilities, raw_prompts=opens
         )
         notes = [
             'pictures are kept by the server' if self._keeps_pictures else 'pictures go every time',
             'probabilities are given' if probabilities else 'no probabilities are given',
+            'turns can be left open' if opens else "it knows no turn but its own template's",
         ]
         with self._lock:
             self._set(BackendState.READY, model=name, message='; '.join(notes))
+
+    def _first_answer(self, probe: Request) -> dict[str, Any]:
+        """The answer to the probe; without probabilities where the server refuses to give them."""
+        try:
+            return self._ask(probe, _PROBE_S)
+        except HTTPFailureError as error:
+            if not 400 <= error.status < 500:
+                raise
+        self._top = 0
+        return self._ask(probe, _PROBE_S)
+
+    def _leaves_turns_open(self, probe: Request, first: dict[str, Any]) -> bool:
+        """Whether the server takes a template with the question; one that ignores it, or forbids
+        it, is told by the length of the prompt that it reports.
+        """
+        try:
+            reply = self._ask(dataclasses.replace(probe, chat=False), _PROBE_S)
+        except HTTPFailureError:
+            return False
+        counted = [stats_of(item, 0.0).prompt_tokens for item in (first, reply)]
+        return 0 < counted[1] < counted[0]
 
     def _serve(self) -> None:
         while (request := self._requests.get()) is not None:
@@ -224,20 +258,20 @@ class OpenAIBackend:
                 return Completion(request.id, None, Failure.REFUSED, str(error))
             self._completions.put(Completion(request.id, None, Failure.LOST, str(error)))
             raise
-        stats = _stats(reply, (time.perf_counter() - started) * 1e3)
+        stats = stats_of(reply, (time.perf_counter() - started) * 1e3)
         choice = reply['choices'][0]
         if isinstance(request.want, Score):
-            scores = _scores(choice, request.want.continuations)
-            if scores is None:
+            found = scores(choice, request.want.continuations)
+            if found is None:
                 reason = f'a continuation is not among the {_TOP} likeliest that the server gives'
                 return Completion(request.id, None, Failure.REFUSED, reason)
-            return Completion(request.id, Scored(scores, stats))
-        return Completion(request.id, _generated(choice, request.want, stats))
+            return Completion(request.id, Scored(found, stats))
+        return Completion(request.id, generated(choice, request.want, stats))
 
     def _refusal(self, request: Request) -> str:
         assert self._capabilities is not None
-        if not request.chat:
-            return 'a server takes no question without its chat template'
+        if not request.chat and not self._capabilities.raw_prompts:
+            return 'the server takes no question without its chat template'
         if isinstance(request.want, Score) and not self._capabilities.scores:
             return 'the server gives no probabilities'
         length = sum(len(part) for part in request.parts if isinstance(part, str))
@@ -270,12 +304,18 @@ class OpenAIBackend:
             'model': self._model,
             'messages': [{'role': 'user', 'content': content}],
             'temperature': 0.0,
-            'logprobs': True,
-            'top_logprobs': _TOP if isinstance(request.want, Score) else 10,
         }
+        wants_number = isinstance(request.want, Score) or bool(request.want.number_tag)
+        if wants_number and self._top:
+            body |= {'logprobs': True, 'top_logprobs': self._top}
+        if not request.chat:
+            body |= {'chat_template': _OPEN_TURN, 'add_generation_prompt': False}
         if self._config.cache_salt:
             body['cache_salt'] = self._config.cache_salt
         if isinstance(request.want, Score):
+            ids = [self._token_id(text) for text in request.want.continuations]
+            if None not in ids:
+                body['logprob_token_ids'] = ids
             return {**body, 'max_tokens': 1}
         tokens = request.want.max_new_tokens or self._max_new_tokens
         body['max_tokens'] = min(tokens, self._max_new_tokens)
@@ -283,6 +323,19 @@ class OpenAIBackend:
             body['stop'] = list(request.want.stop)
             body['include_stop_str_in_output'] = True
         return body
+
+    def _token_id(self, text: str) -> int | None:
+        """The one token that ``text`` is, by the server's own tokenizer where it offers that."""
+        if text not in self._ids:
+            root = self._base.removesuffix('/v1')
+            body = {'model': self._model, 'prompt': text, 'add_special_tokens': False}
+            try:
+                tokens = call(f'{root}/tokenize', _PROBE_S, body, self._key).get('tokens')
+            except (HTTPFailureError, TimeoutError):
+                tokens = None
+            found = tokens if isinstance(tokens, list) and len(tokens) == 1 else [None]
+            self._ids[text] = found[0] if isinstance(found[0], int) else None
+        return self._ids[text]
 
     def _picture(self, frame: Frame) -> dict[str, Any]:
         name = hashlib.sha256(repr(frame.image.shape).encode() + frame.image.tobytes()).hexdigest()
@@ -302,28 +355,3 @@ def _said(error: Exception) -> str:
     if isinstance(error, (HTTPFailureError, TimeoutError)):
         return str(error) or 'no answer in time'
     return f'its answer lacks {error}'
-
-
-def _stats(reply: dict[str, Any], total_ms: float) -> DecodeStats:
-    usage = reply.get('usage') or {}
-    return DecodeStats(total_ms=total_ms, prompt_tokens=int(usage.get('prompt_tokens') or 0))
-
-
-def _generated(choice: dict[str, Any], want: Generate, stats: DecodeStats) -> Generated:
-    text = str(choice['message']['content'] or '')
-    reason, stopped_at = choice.get('finish_reason'), choice.get('stop_reason')
-    finish = {'length': Finish.TOKEN_LIMIT, 'stop': Finish.END}.get(str(reason), Finish.END)
-    ends = next((stop for stop in want.stop if text.endswith(stop)), None)
-    if isinstance(stopped_at, str) and stopped_at in want.stop and ends is None:
-        text, ends = text + stopped_at, stopped_at
-    if ends is not None:
-        finish = Finish.STOP
-    return Generated(text, (), finish, stats)
-
-
-def _scores(choice: dict[str, Any], continuations: tuple[str, ...]) -> tuple[float, ...] | None:
-    """Log-probabilities of the first token; None if one of ``continuations`` is not given."""
-    top = (choice.get('logprobs') or {})['content'][0]['top_logprobs']
-    given = {str(item['token']): float(item['logprob']) for item in top}
-    found = [given.get(text, given.get(text.strip(), math.nan)) for text in continuations]
-    return tuple(found) if all(map(math.isfinite, found)) else None

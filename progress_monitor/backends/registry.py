@@ -9,6 +9,8 @@ from progress_monitor.backends.worker import WorkerBackend
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.parameters import ParameterError
 from progress_monitor.types import Backend
+from progress_monitor.vlm.adapter import check_configured
+from progress_monitor.vlm.errors import VLMError
 
 BACKENDS: dict[str, Callable[[NodeConfig], Backend]] = {
     'worker': lambda config: WorkerBackend(
@@ -30,4 +32,13 @@ def make_backend(config: NodeConfig) -> Backend:
             'model.path: empty; give the folder of a checkpoint, or its name on the hub '
             '(launch argument model)'
         )
+    if config.backend != 'worker' and config.model.adapters:
+        raise ParameterError(
+            f'model.adapters: a server ({config.backend}) has adapters of its own; name one as '
+            'server.model'
+        )
+    try:
+        check_configured(config.model)
+    except VLMError as error:
+        raise ParameterError(str(error)) from error
     return BACKENDS[config.backend](config)

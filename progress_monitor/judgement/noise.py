@@ -16,9 +16,16 @@ KEPT = 300
 LARGEST_CORRELATION = 0.9
 LEAST_STEP_BACK = 3.0
 _SMALLEST_CHANGE = 1e-4
+GRAINS = (0.25, 0.2, 0.1, 0.05, 0.02, 0.01)
+ON_GRID = 0.9
+LEAST_DISTINCT = 3
+"""Different numbers on a grid from which it is taken for the model's own."""
 PRIOR_CORRELATION = 0.6
+FIRST_CORRELATION = 0.5
 PRIOR_TICKS = 30
 """Before they are seen, successive numbers are taken to hang together, by so many ticks' weight."""
+SPREAD_TICKS = 2
+"""Weight of the decoder's own spread, in ticks, until the scatter is known from the numbers."""
 _GRID = np.linspace(0.0, 0.95, 96)
 
 
@@ -65,7 +72,7 @@ class NoiseModel:
         self._steps_back: deque[float] = deque(maxlen=KEPT)
         self._spreads: deque[float] = deque(maxlen=2 * HALF)
         self._typical_frames = 0.0
-        self._grain = 0.0
+        self.grid = Grid()
         self.scatter = 0.0
         self.jitter = 0.0
         self.correlation = 0.0
@@ -112,9 +119,7 @@ class NoiseModel:
             usual = np.diff(values[-HALF:-1])
             change = float(values[-1] - values[-2]) - (float(np.median(usual)) if usual.size else 0)
             self._steps_back.append(change / float(frames[-1] - frames[-2]))
-        changes = np.abs(np.diff(values[-KEPT:]))
-        changes = changes[changes > _SMALLEST_CHANGE]
-        self._grain = float(changes.min()) if changes.size else 0.0
+        self.grid.add(float(values[-1]))
         count = 2 * HALF + 1
         if len(times) >= count:
             self._residuals.append(_middle_residual(times[-count:], values[-count:]))
@@ -125,14 +130,13 @@ class NoiseModel:
     def _learn(self, frames: Floats) -> None:
         self.jitter = _robust_rms(np.array(self._near)) if self._near else 0.0
         if len(self._residuals) < LEAST_RESIDUALS:
-            self.scatter = self.jitter
-            if self._spreads:
-                self.scatter = max(self.scatter, float(np.median(self._spreads)))
+            self.correlation = FIRST_CORRELATION
+            self.scatter = self._first_scatter()
             return
         residuals = np.array(self._residuals)
         shown = np.array(self._frames)
         self._learn_influence(residuals, shown, frames)
-        cut = _cut(residuals - self.per_frame * shown)
+        cut = _cut_less(residuals - self.per_frame * shown)
         variance = float(cut @ cut) / cut.size
         if variance < 1e-12:
             self.scatter = self.correlation = 0.0
@@ -143,8 +147,17 @@ class NoiseModel:
         self.correlation = min(float(np.interp(lag, _CORRELATION, _GRID)), LARGEST_CORRELATION)
         kept = float(np.interp(self.correlation, _GRID, _VARIANCE))
         # A bend leaves residuals as well, but hardly a number that is off its neighbours.
-        most = math.hypot(self.jitter, self._grain / math.sqrt(12.0)) / _LEAST_JITTER
+        most = math.hypot(self.jitter, self.grid.grain / math.sqrt(12.0)) / _LEAST_JITTER
         self.scatter = min(math.sqrt(variance / kept), most)
+
+    def _first_scatter(self) -> float:
+        """That of neighbouring ticks, with the decoder's spread as the prior."""
+        if not self._spreads:
+            return self.jitter
+        spread = float(np.median(self._spreads))
+        seen = len(self._near)
+        power = seen * self.jitter**2 + SPREAD_TICKS * spread**2
+        return math.sqrt(power / (seen + SPREAD_TICKS))
 
     def _learn_influence(self, residuals: Floats, shown: Floats, frames: Floats) -> None:
         """The slope, where it explains the residuals beyond doubt; else none."""
@@ -155,12 +168,50 @@ class NoiseModel:
         slope = float(_cut(residuals) @ shown) / weight
         left = _cut(residuals - slope * shown)
         error = math.sqrt(float(left @ left) / left.size / weight)
+        if abs(slope) <= 4.0 * error or slope == 0.0:
+            return
         # Where the window drops back the number must too: a fall of the task is no influence.
-        seen = float(np.mean(self._steps_back))
-        if abs(slope) > 4.0 * error and seen / slope >= 0.5:
+        seen = np.array(self._steps_back)
+        doubt = 4.5 * self.jitter / LEAST_STEP_BACK
+        shares = seen / slope
+        if shares.mean() >= 0.5 and shares.min() >= 0.5 - doubt / abs(slope):
             self.per_frame = slope
             recent = frames[-KEPT:]
             self._typical_frames = float(recent[recent > 0.0].mean())
+
+
+class Grid:
+    """What a model's numbers are rounded to: the coarsest usual grid on which nearly all lie."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._last = math.nan
+        self._on = dict.fromkeys(GRAINS, 0)
+        self._distinct: dict[float, set[int]] = {grain: set() for grain in GRAINS}
+
+    def add(self, number: float) -> None:
+        """Take in a number as the model named it; one that is repeated says nothing new."""
+        if number == self._last:
+            return
+        self._last = number
+        self._seen += 1
+        for grain in GRAINS:
+            step = round(number / grain)
+            if abs(number - step * grain) < _SMALLEST_CHANGE:
+                self._on[grain] += 1
+                self._distinct[grain].add(step)
+
+    @property
+    def coarsest(self) -> float:
+        """The coarsest grid that the numbers so far allow, 0..1; 0 for none."""
+        wanted = ON_GRID * self._seen
+        return next((grain for grain in GRAINS if self._on[grain] >= wanted > 0.0), 0.0)
+
+    @property
+    def grain(self) -> float:
+        """The same, or 0 where too few different numbers were seen to tell."""
+        grain = self.coarsest
+        return grain if grain and len(self._distinct[grain]) >= LEAST_DISTINCT else 0.0
 
 
 def _middle_residual(times: Floats, values: Floats) -> float:
@@ -186,6 +237,12 @@ def _cut(values: Floats) -> Floats:
     return np.clip(values, -limit, limit)
 
 
+def _cut_less(values: Floats) -> Floats:
+    """The same by the 80 % quantile: where half of the numbers repeat, the other half counts."""
+    limit = max(3.0 * 0.7803 * float(np.quantile(np.abs(values), 0.8)), 1e-6)
+    return np.clip(values, -limit, limit)
+
+
 def _robust_rms(values: Floats) -> float:
-    cut = _cut(values)
+    cut = _cut_less(values)
     return math.sqrt(float(cut @ cut) / cut.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,10 @@ from progress_monitor.judgement.votes import Votes
 
 QUIET = 0.42
 """Scatter, in minimum gains, up to which half a gain is told from noise by eye."""
-CLEAR_NATS = 7.5
+REPEATED = 0.12
+GRAIN_MARGIN = 1.5
+TRIMMED = 0.15
+CLEAR_NATS = 11.0
 RELEASE_DEVIATIONS = 3.5
 
 
@@ -74,7 +78,7 @@ class StallRule:
         if self.baseline is None:
             self._measure_from(newest)
             return False
-        quiet = held or noise.scatter <= QUIET * self._config.minimum_gain
+        allowance *= self._patience(noise.grid.grain)
         times, values = series[:, np.searchsorted(series[0], self._start - 1e-9) :]
         if self.active:
             self._release(newest, times, values, 0.0 if held else noise.scatter, noise)
@@ -82,12 +86,18 @@ class StallRule:
         timed_out = self._time_out(newest, samples, allowance, interval)
         self.test = NOTHING
         self._cannot_tell = False
-        if quiet:
+        if held or self._is_quiet(times, values, noise):
             self._gained_at = max(self.since, self._gained_at)
             self._set_active(timed_out, newest)
             return self.active
         self.test = no_gain(
-            times, values, allowance, self._config.minimum_gain, noise.long_run * _caution(noise)
+            times,
+            values,
+            allowance,
+            self._config.minimum_gain,
+            noise.scatter,
+            noise.correlation,
+            noise.grid.grain,
         )
         if self.test.gained:
             self._gained_at = newest.time
@@ -99,6 +109,23 @@ class StallRule:
         waited = newest.time - max(self._gained_at, self._start)
         self._cannot_tell = not clear and waited >= self._config.longest * allowance
         return self.active
+
+    def _patience(self, grain: float) -> float:
+        """Allowances that numbers rounded to ``grain`` may stand still for at twice the gain."""
+        return max(1.0, GRAIN_MARGIN * grain / (2.0 * self._config.minimum_gain))
+
+    def _is_quiet(self, times: Floats, values: Floats, noise: NoiseModel) -> bool:
+        """Whether half a gain is told from noise by eye since the baseline.
+
+        That is so where the numbers do not scatter in general, and where they repeat themselves
+        now, whatever they did before; unless it is by rounding that they do.
+        """
+        now = local_scatter(values[np.searchsorted(times, self.since - 1e-9) :])
+        # A grid that is known has been waited for already.
+        grain = 0.0 if noise.grid.grain else noise.grid.coarsest
+        repeated = math.hypot(now, grain / math.sqrt(12.0))
+        gain = self._config.minimum_gain
+        return max(noise.scatter, now) <= QUIET * gain or repeated <= REPEATED * gain
 
     def rest(self, time: float) -> None:
         """Nothing has moved since ``time``: what was gained later was a change of mind."""
@@ -163,9 +190,14 @@ class StallRule:
         self.since = first.time
 
 
-def _caution(noise: NoiseModel) -> float:
-    """A scatter that is known from few ticks is taken to be larger."""
-    return 1.0 + 12.0 / (12.0 + noise.ticks)
+def local_scatter(values: Floats) -> float:
+    """Standard deviation of numbers about the line between their neighbours, 0..1.
+
+    The largest deviations, those of a single step or a wild answer, are left out.
+    """
+    off = np.sort(np.abs(values[1:-1] - 0.5 * (values[2:] + values[:-2])))
+    kept = off[: len(off) - math.ceil(TRIMMED * len(off))]
+    return math.sqrt(float(kept @ kept) / len(kept) / 1.5) if len(kept) else 0.0
 
 
 def onset(samples: Sequence[Sample], baseline: float, gain: float) -> Sample:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def infer_progress(
     *,
     parameters: Mapping[str, Any] | None = None,
     topics: tuple[str, ...] = (),
+    adapters: Sequence[str] = (),
     backend: Backend | None = None,
 ) -> list[dict[str, Any]]:
     """What the monitor makes of a recording, one dictionary an answer, as in ``ticks.jsonl``.
@@ -48,6 +49,8 @@ def infer_progress(
     :param model: folder of a checkpoint, or its hub name; not needed with a ``backend``.
     :param parameters: values of the node's parameters by dotted name.
     :param topics: camera topics of a bag; empty: all.
+    :param adapters: folders of LoRA adapters over the checkpoint, or their hub names; the one that
+        names the task answers.
     :param backend: a loaded one to be used again and again; it must answer inside ``submit``.
     :returns: rows with progress in percent, None where it is unknown.
     :raises OSError: if the recording cannot be read.
@@ -56,7 +59,7 @@ def infer_progress(
     """
     path = Path(video)
     source = open_source(path, SourceOptions(topics))
-    config = settings_for(source, parameters or {}, model)
+    config = settings_for(source, parameters or {}, model, adapters)
     rows: list[dict[str, Any]] = []
     used = backend if backend is not None else inline_backend(config)
     try:

@@ -61,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--task', required=True, help='what the robot is to do, in words')
     parser.add_argument('--model', required=True, help='folder of a checkpoint, or its hub name')
     parser.add_argument(
+        '--adapter',
+        action='append',
+        default=[],
+        help='folder or hub name of an adapter over the checkpoint; may be given several times',
+    )
+    parser.add_argument(
         '--params', type=Path, help='YAML file with the parameters of the node progress_monitor'
     )
     parser.add_argument('--out', type=Path, default=Path('out/offline'), help='folder to write to')
@@ -91,7 +97,7 @@ def _watch(given: argparse.Namespace) -> Outcome:
             f'{_SHORTEST_S:g} to {_LONGEST_S:g} s'
         )
     source = open_source(given.source, SourceOptions(tuple(given.topic), given.period))
-    config = settings_for(source, values, given.model)
+    config = settings_for(source, values, given.model, given.adapter)
     validate(config, source.cameras)
     given.out.mkdir(parents=True, exist_ok=True)
     recording = recording_of(source, given.source, task, config, given.out)

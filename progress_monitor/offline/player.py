@@ -128,7 +128,8 @@ def row(played: Played, source: str, task: str, sample: int) -> dict[str, Any]:
         'finish': update.finish,
         'inference_ms': None if update.answer is None else _known(update.answer.stats.total_ms),
         'model': update.backend.model,
-        'model_revision': update.model_revision or update.backend.revision,
+        'adapter': update.adapter,
+        'model_revision': update.model_revision,
         'prompt_hash': update.prompt_hash,
     }
 

@@ -15,6 +15,7 @@ from progress_monitor.offline.sinks import Recording, Sink
 from progress_monitor.offline.sources import Source
 from progress_monitor.offline.timeline import Timeline
 from progress_monitor.printable import printable
+from progress_monitor.strategies import make_strategy
 from progress_monitor.types import Backend, Evidence
 
 
@@ -71,7 +72,7 @@ def watch(
         usable,
         counted.failures,
         counted.reason or reason,
-        (*source.notes, *timeline.notes()),
+        (*filter(None, (monitor.unsuited,)), *source.notes, *timeline.notes()),
     )
 
 
@@ -80,8 +81,7 @@ def recording_of(source: Source, path: Path, task: str, config: NodeConfig, out:
     settings: dict[str, object] = {
         'strategy': config.strategy,
         'max_pixels': config.model.max_pixels,
-        'window': f'{config.window.policy} {config.window.min_images}..{config.window.max_images} '
-        f'every {config.window.sample_period:g} s',
+        'window': make_strategy(config, cameras=source.cameras).shows,
     }
     return Recording(path, task, source.cameras[0], source.fps, out, settings)
 

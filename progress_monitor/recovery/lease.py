@@ -26,6 +26,8 @@ class _Peer:
 class Election:
     """One leads: the one that does, or else the smallest instance. Times are of a steady clock.
 
+    A smaller one that does not lead after a while cannot: another on its machine holds the lock.
+
     The lock of the record decides among the supervisors of one machine; this decides among
     machines, and keeps the peace while a lock is not to be had.
     """
@@ -34,6 +36,7 @@ class Election:
         self.instance = instance
         self.leads = False
         self._since_s = now_s
+        self._free_s = now_s
         self._peers: dict[str, _Peer] = {}
 
     def hear(self, instance: str, leads: bool, now_s: float) -> None:
@@ -47,12 +50,15 @@ class Election:
             name: peer for name, peer in self._peers.items() if now_s - peer.heard_s < LEASE_S
         }
         leaders = [name for name, peer in self._peers.items() if peer.leads]
+        if leaders or not may_lead:
+            self._free_s = now_s
         if self.leads:
             self.leads = may_lead and not any(name < self.instance for name in leaders)
         elif leaders or not may_lead or now_s - self._since_s < ELECTION_S:
             return False
         else:
-            self.leads = all(self.instance < name for name in self._peers)
+            waited = now_s - self._free_s >= ELECTION_S + LEASE_S
+            self.leads = waited or all(self.instance < name for name in self._peers)
         return self.leads
 
     @property

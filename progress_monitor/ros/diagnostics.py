@@ -47,7 +47,7 @@ def diagnostics(
     status = [
         _camera(update, cameras),
         _inference(update, stats, deadline_s, tick_ms),
-        _model(update.backend),
+        _model(update.backend, update.adapter),
         _memory(update.backend),
     ]
     for item in status:
@@ -104,7 +104,7 @@ def _inference(
     )
 
 
-def _model(backend: BackendStatus) -> DiagnosticStatus:
+def _model(backend: BackendStatus, adapter: str) -> DiagnosticStatus:
     level = {
         BackendState.STOPPED: STALE,
         BackendState.DOWNLOADING: WARN,
@@ -119,6 +119,7 @@ def _model(backend: BackendStatus) -> DiagnosticStatus:
         backend.message or backend.state.value,
         model=backend.model,
         revision=backend.revision,
+        adapter=adapter,
         profile=backend.profile,
         quantization=backend.quantization,
         device=backend.device,

@@ -148,8 +148,8 @@ def status_message(
         finish=update.finish,
         strategy=strategy,
         prompt_hash=update.prompt_hash,
-        model=backend.model or model,
-        model_revision=update.model_revision or backend.revision,
+        model=with_adapter(backend.model or model, update.adapter),
+        model_revision=update.model_revision,
         profile=backend.profile,
         max_pixels=min(max_pixels, _UINT32),
         quantization=backend.quantization,
@@ -162,6 +162,11 @@ def status_message(
         model_memory_mb=backend.memory_mb,
         model_restarts=backend.restarts,
     )
+
+
+def with_adapter(model: str, adapter: str) -> str:
+    """The model's name, and the adapter by which it answered last."""
+    return f'{model} with adapter {printable(adapter)}' if adapter else model
 
 
 def step_in_progress(plan: tuple[PlanStep, ...]) -> str:

@@ -95,6 +95,7 @@ class MonitorNode(LifecycleNode):
         self._cameras: CameraGroup | None = None
         self._task: Task | None = None
         self._refused = ''
+        self._warned = ''
         self._last_now_ns = 0
         self._log_handler = RosLogHandler(self)
         self._log_handler.attach()
@@ -303,6 +304,10 @@ class MonitorNode(LifecycleNode):
             elif before:
                 session.monitor.note_input(Evidence.GOOD, '')
         update = session.monitor.tick(now_ns)
+        if session.monitor.unsuited != self._warned:
+            self._warned = session.monitor.unsuited
+            if self._warned:
+                self.get_logger().warning(printable(self._warned))
         idle = update.state is State.IDLE
         message = update.message
         if cameras.problems and (idle or update.evidence is Evidence.GOOD):

@@ -53,6 +53,8 @@ _BLIND = {
     MonitorStatus.STATE_UNSURE: 'the monitor is unsure',
     MonitorStatus.STATE_STALE: 'the monitor sees nothing new',
     MonitorStatus.STATE_ERROR: 'the monitor is in error',
+    # A stall that is still open then was called before, and its release is on its way.
+    MonitorStatus.STATE_SUCCEEDED: 'the monitor sees the task done',
 }
 _WORTH_A_WORD = (
     MonitorStatus.STATE_UNSURE,
@@ -64,7 +66,6 @@ _JUDGING = (
     MonitorStatus.STATE_PROGRESSING,
     MonitorStatus.STATE_STALLED,
     MonitorStatus.STATE_REGRESSING,
-    MonitorStatus.STATE_SUCCEEDED,
 )
 
 

@@ -12,8 +12,8 @@ def suits(model_name: str, patterns: Sequence[str]) -> bool:
 
 
 def unsuited(strategy: str, model_name: str, patterns: Sequence[str]) -> str:
-    """A warning that ``model_name`` was not made for ``strategy``; empty if it was."""
-    if suits(model_name, patterns):
+    """A warning that ``model_name`` was not made for ``strategy``; empty: it was, or is unnamed."""
+    if not model_name or suits(model_name, patterns):
         return ''
     return (
         f'{model_name} is not known to be trained for the strategy {strategy}; its answers may be '

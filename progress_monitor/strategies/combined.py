@@ -1,9 +1,10 @@
 """A text strategy at its own pace, and TOPReward's reading on every sample between.
 
 The text's progress leads. Between two texts it is moved by what the token reading has moved since
-the text's frames. Disagreement widens the spread and lowers the probability of success, and success
-needs both. Stamps of the estimates never go back: a text that comes in late is published at the
-newest stamp read.
+the text's frames, and where the errors of both were measured it is drawn towards the token's by the
+share that leaves the least error. Disagreement widens the spread and lowers the probability of
+success, and success needs both. Stamps of the estimates never go back: a text that comes in late is
+published at the newest stamp read.
 """
 
 from __future__ import annotations
@@ -31,14 +32,23 @@ class Combined:
     """``ask`` gives both questions; ``read`` takes either answer, or both of one view."""
 
     name = 'combined'
+    scores = True
 
-    def __init__(self, text: Strategy, token: TopReward) -> None:
+    def __init__(self, text: Strategy, token: TopReward, gain: float = 0.0) -> None:
+        """``gain`` is the share of the token's progress, 0..1; see ``token_gain``."""
+        self._gain = gain
         self._text_strategy = text
         self._token_strategy = token
         self.prompt_hash = f'{text.prompt_hash}+{token.prompt_hash}'
         self.sessions = (*text.sessions, *token.sessions)
         self.sample_period_s = min(text.sample_period_s, token.sample_period_s)
+        self.shows = f'{text.shows}; {token.shows}'
         self.reset()
+
+    def unsuited(self, model_name: str) -> str:
+        """A warning if the checkpoint was not made for both; else empty."""
+        said = (self._text_strategy.unsuited(model_name), self._token_strategy.unsuited(model_name))
+        return '; '.join(warning for warning in said if warning)
 
     def reset(self) -> None:
         """Forget all readings."""
@@ -77,8 +87,7 @@ class Combined:
             if isinstance(answer, Scored):
                 token = self._token_strategy.read((answer,), view)
                 if math.isfinite(token.progress):
-                    self._token = token
-                    self._token_at[view.stamp_ns] = token.progress
+                    self._take_token(token)
                     while len(self._token_at) > _MOST_READINGS:
                         del self._token_at[min(self._token_at)]
             else:
@@ -91,14 +100,25 @@ class Combined:
         self._newest_ns = max(self._newest_ns, view.stamp_ns)
         return self._both()
 
+    def _take_token(self, token: Estimate) -> None:
+        if self._token is None or token.stamp_ns >= self._token.stamp_ns:
+            self._token = token
+        self._token_at[token.stamp_ns] = token.progress
+        self._find_base()
+
     def _take_text(self, text: Estimate) -> None:
         self._text = text
-        earlier = [stamp for stamp in self._token_at if stamp <= text.stamp_ns]
-        base = max(earlier, default=None)
+        self._find_base()
+
+    def _find_base(self) -> None:
+        """It moves from the reading of the text's own frames, or the newest one before."""
+        if self._text is None:
+            return
+        newest_ns = self._text.stamp_ns
+        base = max((stamp for stamp in self._token_at if stamp <= newest_ns), default=None)
         self._base = NAN if base is None else self._token_at[base]
-        self._token_at = {
-            stamp: value for stamp, value in self._token_at.items() if stamp >= text.stamp_ns
-        }
+        kept = newest_ns if base is None else base
+        self._token_at = {stamp: v for stamp, v in self._token_at.items() if stamp >= kept}
 
     def _both(self) -> Estimate:
         text, token = self._text, self._token
@@ -107,9 +127,11 @@ class Combined:
         if token is None:
             return dataclasses.replace(text, stamp_ns=self._newest_ns, verdict=_veto(text.verdict))
         if not math.isfinite(self._base):
-            self._base = token.progress
-        moved = token.progress - self._base
-        progress = min(max(text.progress + moved, 0.0), 1.0)
+            # Nothing was read up to the text's frames: it moves from the first reading after them.
+            self._base = self._token_at[min(self._token_at)]
+        progress = text.progress + token.progress - self._base
+        progress += self._gain * (token.progress - progress)
+        progress = min(max(progress, 0.0), 1.0)
         own = text.spread if math.isfinite(text.spread) else 0.0
         known = [
             value
@@ -125,6 +147,16 @@ class Combined:
             verdict=_agreed(text.verdict, token.verdict),
             reasoning=f'{text.reasoning}\n{token.reasoning}',
         )
+
+
+def token_gain(text_error: float, token_error: float) -> float:
+    """The token's share that makes the error of both together least, by their mean errors.
+
+    Errors are taken as independent; 0 for either is one that was not measured, and no share.
+    """
+    if text_error <= 0.0 or token_error <= 0.0:
+        return 0.0
+    return text_error**2 / (text_error**2 + token_error**2)
 
 
 def _veto(verdict: Verdict) -> Verdict:

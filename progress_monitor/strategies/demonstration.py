@@ -11,12 +11,14 @@ A folder holds ``demonstration.yaml``::
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from progress_monitor.parameters import ParameterError
 from progress_monitor.types import Frame, new_uid
@@ -71,6 +73,48 @@ class Demonstration:
                 raise ParameterError(f'{path}: steps: the progress of step {i + 1} falls')
         return cls(kind, goal.strip(), steps)
 
+    def save(self, folder: Path) -> None:
+        """Write it into ``folder``, which appears whole or not at all.
+
+        :raises ParameterError: if the folder holds something already, or what is written could not
+            be read again.
+        :raises OSError: if it cannot be written.
+        """
+        check_free(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as made:
+            part = Path(made) / folder.name
+            part.mkdir()
+            entries = [_entry(part, number, step) for number, step in enumerate(self.steps)]
+            content = {'kind': self.kind, 'goal': self.goal, 'steps': entries}
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            (part / FILE).write_text(text, encoding='utf-8')
+            try:
+                Demonstration.load(part)
+            except ParameterError as error:
+                raise ParameterError(str(error).replace(str(part), str(folder))) from None
+            part.replace(folder)
+
+
+def check_free(folder: Path) -> None:
+    """Check that a demonstration can be written to ``folder``.
+
+    :raises ParameterError: if there is something already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ParameterError(f'{folder}: there is something already; name another folder')
+
+
+def _entry(folder: Path, number: int, step: DemonstrationStep) -> dict[str, Any]:
+    percent = round(100.0 * step.progress, 2)
+    if step.image is None:
+        return {'text': step.text, 'progress': percent}
+    from PIL import Image
+
+    name = f'{number:03d}.png'
+    Image.fromarray(step.image.image).save(folder / name)
+    return {'image': name, 'progress': percent}
+
 
 def _step(path: Path, kind: str, number: int, entry: Any) -> DemonstrationStep:
     where = f'{path}: step {number}'
@@ -91,7 +135,7 @@ def _step(path: Path, kind: str, number: int, entry: Any) -> DemonstrationStep:
 
 
 def _image(where: str, path: Path) -> Frame:
-    from PIL import Image  # only visual demonstrations need it
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:

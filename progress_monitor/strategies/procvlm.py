@@ -22,7 +22,7 @@ from progress_monitor.strategies.reading import (
     split_thought,
     unescape,
 )
-from progress_monitor.strategies.selection import WindowSelection
+from progress_monitor.strategies.selection import WindowSelection, described
 from progress_monitor.strategies.steps_list import remaining_steps, says_finished
 from progress_monitor.strategies.strategy import History, Question
 from progress_monitor.strategy_config import ProcVLMConfig
@@ -49,6 +49,7 @@ class ProcVLM:
 
     name = 'procvlm'
     sessions = ('procvlm',)
+    scores = False
     checkpoints = ('procvlm', 'small_cell')
 
     def __init__(self, config: MonitorConfig, own: ProcVLMConfig | None = None) -> None:
@@ -56,6 +57,7 @@ class ProcVLM:
         self.prompt = PromptFile.load(own.prompt, ('frames', 'task'), ('done',))
         self.prompt_hash = self.prompt.sha256
         self.sample_period_s = config.window.sample_period
+        self.shows = described(config.window)
         self._selection = WindowSelection(config.window)
         self._done_from = 100.0 * config.success.progress
 

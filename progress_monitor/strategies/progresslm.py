@@ -7,6 +7,7 @@ says whether the task is done: from ``success.progress`` on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from progress_monitor.config import MonitorConfig
@@ -50,10 +51,11 @@ _DEMONSTRATION = ('demonstration', 'demonstration_images')
 
 
 class ProgressLM:
-    """The demonstration, then the newest frame of the first camera."""
+    """The demonstration, then the newest frame of one camera."""
 
     name = 'progresslm'
     sessions = ('progresslm',)
+    scores = False
     checkpoints = ('progresslm', 'small_cell')
 
     def __init__(
@@ -61,12 +63,15 @@ class ProgressLM:
         config: MonitorConfig,
         own: ProgressLMConfig,
         model_name: str = '',
+        cameras: Sequence[str] = (),
         demonstration: Demonstration | None = None,
     ) -> None:
         """``demonstration`` takes the place of the folder that ``own`` names.
 
-        :raises ParameterError: if the demonstration or the prompt cannot be used.
+        :raises ParameterError: if the demonstration or the prompt cannot be used, or it is not
+            said which of several ``cameras`` is compared.
         """
+        self._camera = _camera(own.camera, cameras)
         if demonstration is None:
             if not own.demonstration:
                 raise ParameterError(
@@ -77,6 +82,7 @@ class ProgressLM:
         self.prompt = _prompt(own.prompt, demonstration.kind, model_name)
         self.prompt_hash = self.prompt.sha256
         self.sample_period_s = config.window.sample_period
+        self.shows = f'newest frame every {config.window.sample_period:g} s'
         self._done_from = config.success.progress
 
     def unsuited(self, model_name: str) -> str:
@@ -87,11 +93,13 @@ class ProgressLM:
         """Nothing is kept from answer to answer."""
 
     def select(self, history: History, now_ns: int) -> View | None:
-        """The newest frame of the first camera."""
+        """The newest frame of the camera; None while there is none."""
         if not history.samples:
             return None
-        frame = history.samples[-1][0]
-        return View((frame,), frame.stamp_ns)
+        for frame in history.samples[-1]:
+            if not self._camera or frame.camera == self._camera:
+                return View((frame,), frame.stamp_ns)
+        return None
 
     def ask(self, view: View, memory: Recollection) -> tuple[Question, ...]:
         """Ask with the demonstration's goal: it is what the demonstration shows."""
@@ -138,6 +146,19 @@ class ProgressLM:
             success_probability=done,
             verdict=Verdict.DONE if progress >= self._done_from else Verdict.NOT_DONE,
         )
+
+
+def _camera(chosen: str, cameras: Sequence[str]) -> str:
+    """The camera whose frames are compared; empty: the only one."""
+    listed = ', '.join(cameras)
+    if chosen and cameras and chosen not in cameras:
+        raise ParameterError(f'progresslm.camera: {chosen} is not one of {listed}')
+    if not chosen and len(cameras) > 1:
+        raise ParameterError(
+            'progresslm.camera: a single frame is compared with the demonstration; say which of '
+            f'the cameras takes it: {listed}'
+        )
+    return chosen
 
 
 def _prompt(chosen: str, kind: str, model_name: str) -> PromptFile:

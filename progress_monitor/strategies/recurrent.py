@@ -9,8 +9,10 @@ cost of an answer does not grow with the task. The memory keeps and bounds the c
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from progress_monitor.config import MonitorConfig
+from progress_monitor.parameters import ParameterError
 from progress_monitor.strategies.checkpoints import unsuited
 from progress_monitor.strategies.prompt_file import PromptFile
 from progress_monitor.strategies.reading import (
@@ -21,6 +23,7 @@ from progress_monitor.strategies.reading import (
     split_thought,
     unescape,
 )
+from progress_monitor.strategies.selection import FRAMES_AT_ONCE
 from progress_monitor.strategies.strategy import History, Question
 from progress_monitor.strategy_config import RecurrentConfig
 from progress_monitor.types import (
@@ -44,14 +47,28 @@ _HARDLY_BEGUN = 0.5
 
 
 class Recurrent:
-    """Snippets of the first camera; every answer brings the next chain of thought."""
+    """Snippets of all cameras; every answer brings the next chain of thought."""
 
     name = 'recurrent'
     sessions = ('recurrent',)
+    scores = False
     checkpoints = ('r2vlm', 'small_cell')
 
-    def __init__(self, config: MonitorConfig, own: RecurrentConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: MonitorConfig,
+        own: RecurrentConfig | None = None,
+        cameras: Sequence[str] = (),
+    ) -> None:
+        """:raises ParameterError: if the frames of ``cameras`` are too many to be shown at once."""
         own = own or RecurrentConfig()
+        if own.frames * len(cameras) > FRAMES_AT_ONCE:
+            raise ParameterError(
+                f'recurrent.frames: {own.frames} of {len(cameras)} cameras make '
+                f'{own.frames * len(cameras)} frames; at most {FRAMES_AT_ONCE} can be shown: '
+                'lower it'
+            )
+        self.shows = f'snippets of {own.frames} every {own.sample_period:g} s'
         self.prompt = PromptFile.load(own.prompt, ('frames', 'task', 'thought'))
         self.prompt_hash = self.prompt.sha256
         self.sample_period_s = own.sample_period
@@ -68,15 +85,15 @@ class Recurrent:
         self._shown_ns: int | None = None
 
     def select(self, history: History, now_ns: int) -> View | None:
-        """The newest ``frames`` frames; None until so many came since the last snippet."""
+        """The newest ``frames`` of each camera; None until so many came since the last snippet."""
         newest = list(history.samples)[-self._frames :]
         if len(newest) < self._frames:
             return None
-        frames = tuple(sample[0] for sample in newest)
-        if self._shown_ns is not None and frames[0].stamp_ns <= self._shown_ns:
+        begins_ns, ends_ns = (max(frame.stamp_ns for frame in newest[i]) for i in (0, -1))
+        if self._shown_ns is not None and begins_ns <= self._shown_ns:
             return None
-        self._shown_ns = frames[-1].stamp_ns
-        return View(frames, frames[-1].stamp_ns)
+        self._shown_ns = ends_ns
+        return View(tuple(frame for sample in newest for frame in sample), ends_ns)
 
     def ask(self, view: View, memory: Recollection) -> tuple[Question, ...]:
         """Ask for the chain of thought as it is after the snippet."""

@@ -39,6 +39,13 @@ def check_window(config: WindowConfig, cameras: int) -> None:
         )
 
 
+def described(config: WindowConfig) -> str:
+    """The window that ``config`` makes, in words."""
+    return (
+        f'{config.policy} {config.min_images}..{config.max_images} every {config.sample_period:g} s'
+    )
+
+
 class WindowSelection:
     """Selects a window by the policy that ``config`` names; call it once per new sample or less."""
 

@@ -39,8 +39,11 @@ class Strategy(Protocol):
     """Makes questions from the history and reads their answers.
 
     ``prompt_hash`` tells its prompt from every other, ``sessions`` names the kinds of question
-    that it asks, and ``sample_period_s`` is how far apart in time it wants the samples of the
-    history. ``read`` is given the answers to questions of one view.
+    that it asks, ``sample_period_s`` is how far apart in time it wants the samples of the history,
+    and ``shows`` says in words which frames the model is shown. ``scores`` says whether it asks for
+    log-probabilities after a turn that is left open, which not every server gives. ``unsuited`` is
+    a warning where a checkpoint of that name was not made for it. ``read`` is given the answers to
+    questions of one view.
     """
 
     @property
@@ -54,6 +57,14 @@ class Strategy(Protocol):
 
     @property
     def sample_period_s(self) -> float: ...
+
+    @property
+    def shows(self) -> str: ...
+
+    @property
+    def scores(self) -> bool: ...
+
+    def unsuited(self, model_name: str) -> str: ...
 
     def select(self, history: History, now_ns: int) -> View | None: ...
 

@@ -38,10 +38,11 @@ _FLOOR_READINGS = 3
 
 
 class TopReward:
-    """Frames of the first camera, then the statement, scored."""
+    """Frames in time, those of one time by camera, then the statement, scored."""
 
     name = 'topreward'
     sessions = ('topreward',)
+    scores = True
     checkpoints = ('qwen[23][^/]*vl', 'small_cell')
 
     def __init__(self, config: MonitorConfig, own: TopRewardConfig | None = None) -> None:
@@ -49,6 +50,7 @@ class TopReward:
         self.prompt = PromptFile.load(self._own.prompt, ('frames', 'task'))
         self.prompt_hash = self.prompt.sha256
         self.sample_period_s = self._own.sample_period
+        self.shows = f'newest {self._own.frames} every {self._own.sample_period:g} s'
         self.reset()
 
     def unsuited(self, model_name: str) -> str:
@@ -62,15 +64,19 @@ class TopReward:
         self._first_ns: int | None = None
 
     def select(self, history: History, now_ns: int) -> View | None:
-        """The newest ``frames`` frames of the first camera; None until they are there."""
+        """The newest ``frames`` frames of all cameras; None until they are there.
+
+        Their number does not change when a camera falls silent: the others' frames reach back
+        further then.
+        """
         count = self._own.frames
-        if len(history.samples) < count:
+        frames = tuple(frame for sample in history.samples for frame in sample)[-count:]
+        if len(frames) < count:
             return None
-        frames = tuple(sample[0] for sample in list(history.samples)[-count:])
         if len(frames) == 1:
             # The published client shows a single frame twice.
             frames = frames * 2
-        return View(frames, frames[-1].stamp_ns)
+        return View(frames, max(frame.stamp_ns for frame in frames))
 
     def ask(self, view: View, memory: Recollection) -> tuple[Question, ...]:
         """Ask for the log-probabilities of both continuations."""

@@ -57,11 +57,15 @@ class BufferLayer:
 
 
 class PrefixCache:
-    """Key-value states of the last prompt and answer, reusable as far as the next begins alike."""
+    """Key-value states of the last prompt and answer, reusable as far as the next begins alike.
+
+    Where a value head reads them, the last hidden states are kept beside: a fortieth of the size.
+    """
 
     def __init__(self, layers: int) -> None:
         self.layers = [BufferLayer() for _ in range(layers)]
         self._keys: NDArray[np.int64] = np.empty(0, np.int64)
+        self._hidden: torch.Tensor | None = None
 
     @property
     def length(self) -> int:
@@ -83,6 +87,22 @@ class PrefixCache:
         """Say which tokens the held states belong to; fewer keys than states drop the rest."""
         self.crop(min(self.length, len(keys)))
         self._keys = keys[: self.length]
+
+    def write_hidden(self, start: int, rows: torch.Tensor) -> None:
+        """Keep the last hidden states (n, hidden) of the tokens from place ``start`` on."""
+        end = start + len(rows)
+        if self._hidden is None or end > len(self._hidden):
+            capacity = -(-end // _CAPACITY_STEP) * _CAPACITY_STEP
+            grown = rows.new_zeros((capacity, rows.shape[1]))
+            if self._hidden is not None:
+                grown[:start] = self._hidden[:start]
+            self._hidden = grown
+        self._hidden[start:end] = rows
+
+    def hidden(self) -> torch.Tensor:
+        """Last hidden states (tokens, hidden) of all tokens held, which must have been kept."""
+        assert self._hidden is not None
+        return self._hidden[: self.length]
 
     def reserve(self, capacity: int) -> None:
         """Make the buffers large enough for ``capacity`` tokens; they must have been used."""

@@ -74,7 +74,7 @@ def check_architecture(folder: Path) -> str:
         base = read_json(folder / ADAPTER_CONFIG).get('base_model_name_or_path')
         raise VLMError(
             f'model.path: {folder} is a PEFT adapter of {base or "a model that it does not name"}, '
-            'not a checkpoint; give this folder as model.adapter and its base as model.path'
+            'not a checkpoint; give this folder in model.adapters and its base as model.path'
         )
     if not (folder / 'config.json').is_file():
         raise VLMError(f'model.path: {folder} holds no config.json')

@@ -22,10 +22,11 @@ class ModelConfig:
     revision: str = parameter(
         '', 'Branch, tag or commit of a model on the hub; empty for its default branch.'
     )
-    adapter: str = parameter(
-        '',
-        'Folder or hub name of a PEFT LoRA adapter, applied to the checkpoint of path whatever '
-        'base it names. Merged into unquantised weights. Empty: none.',
+    adapters: tuple[str, ...] = parameter(
+        (),
+        'Folders or hub names of PEFT LoRA adapters over the checkpoint of path, whatever folder '
+        'they name as their base. Each answers for the tasks in its adaptation.json, one without '
+        'that file for every other task; the rest is asked of the bare checkpoint.',
     )
     profile: str = parameter(
         'auto',

@@ -17,7 +17,9 @@ import sys
 from pathlib import Path
 
 _KEPT = ('*.json', '*.jinja', '*.txt', '*.safetensors')
-_PICKLED = re.compile(r'(pytorch_model|adapter_model|model)(-\d+-of-\d+)?\.(bin|pt|pth)')
+_PICKLED = re.compile(
+    r'(pytorch_model|adapter_model|procvlm_head|model)(-\d+-of-\d+)?\.(bin|pt|pth)'
+)
 _INDEX = 'pytorch_model.bin.index.json'
 _NEW_USER = 0x10000000
 _NEW_NETWORK = 0x40000000
@@ -53,7 +55,7 @@ def convert_folder(source: Path, target: Path) -> list[str]:
     """
     files = {
         path: f'{match[1].replace("pytorch_model", "model")}{match[2] or ""}.safetensors'
-        for path in sorted(source.iterdir())
+        for path in sorted([*source.iterdir(), *source.glob('procvlm_extra/*')])
         if (match := _PICKLED.fullmatch(path.name))
     }
     if not files:

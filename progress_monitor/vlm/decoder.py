@@ -33,6 +33,7 @@ from progress_monitor.vlm.number import number_distribution
 from progress_monitor.vlm.prompt import PromptTokens
 from progress_monitor.vlm.sessions import Session, Sessions
 from progress_monitor.vlm.stopping import StopRule, TimeLimit
+from progress_monitor.vlm.value_head import TAG, ValueHead, with_value
 
 STEP_ROWS = {'cuda': 4, 'cpu': 8}
 MAX_TOKENS = 32_768
@@ -48,7 +49,11 @@ class StreamingDecoder:
     beginning of this prompt and the session's last. The session's last answer is appended to the
     new prompt as a draft, checked in the same forward pass, and what differs is decoded in steps
     of at most ``step_rows`` rows that check the rest of the draft: by default 4, as many as every
-    fused 4-bit kernel takes, and 8 on the CPU, where a row costs a tenth of a step. Not re-entrant.
+    fused 4-bit kernel takes, and 8 on the CPU, where a row costs a tenth of a step. The adapter of
+    the request's task answers; what one of them has computed no other uses. Not re-entrant.
+
+    Where that adapter brings a value head, an answer is decoded to its end whatever stop is asked
+    for, because the head reads all of it, and the number in the progress tag is the head's.
 
     Equality holds as far as floating-point sums do not depend on how many rows are computed
     together: exactly but for ties in float32, not always in 16 bits.
@@ -77,7 +82,8 @@ class StreamingDecoder:
         self._choice = choice or Greedy(vlm)
         self._forwards = Forwards(self._architecture.text, vlm.device)
         self._sessions = Sessions(self._architecture.text.layers)
-        self._vision = VisionCache()
+        self._seen_by: dict[str, VisionCache] = {}
+        self._vision = self._seen_by.setdefault('', VisionCache())
         self._graph_tokens = 0
         context = getattr(vlm.model.config.get_text_config(), 'max_position_embeddings', MAX_TOKENS)
         self.max_tokens = min(int(context), MAX_TOKENS)
@@ -95,7 +101,8 @@ class StreamingDecoder:
     def forget(self) -> None:
         """Forget everything that was kept from earlier requests and answers."""
         self._sessions.forget()
-        self._vision.keep(())
+        for cache in self._seen_by.values():
+            cache.keep(())
 
     def suggest(self, tokens: Sequence[int], session: str = '') -> None:
         """Take ``tokens`` as the draft of the session's next answer, in place of its last."""
@@ -134,6 +141,9 @@ class StreamingDecoder:
             raise
 
     def _answer(self, request: Request, limit: TimeLimit) -> Generated | Scored:
+        adapter = self._vlm.adapters.use(request.task)
+        vision = adapter.name if adapter.vision else ''
+        self._vision = self._seen_by.setdefault(vision, VisionCache())
         shown, grids = self._fitted(request.frames)
         tokens = self._vlm.prompts.build(request, grids)
         want = request.want
@@ -145,9 +155,11 @@ class StreamingDecoder:
         else:
             room = min(want.max_new_tokens or self._max_new_tokens, self._max_new_tokens)
         self._check_length(tokens, room)
-        session = self._sessions.get(request.session)
+        session = self._sessions.get(request.session, adapter.name)
+        session.vision = vision
         session.frames = frozenset(frame.uid for frame in request.frames)
-        self._vision.keep(self._sessions.frames())
+        for name, cache in self._seen_by.items():
+            cache.keep(self._sessions.frames(name))
         encoded = self._encode(shown, limit)
         stats = DecodeStats(
             total_ms=0.0,
@@ -155,11 +167,14 @@ class StreamingDecoder:
             prompt_tokens=len(tokens.ids),
             frames_encoded=encoded,
         )
-        self._forwards.begin(session, tokens, self._vision)
+        self._forwards.begin(session, tokens, self._vision, adapter.head is not None)
         stats = dataclasses.replace(stats, reused_tokens=session.cache.length)
         if isinstance(want, Score):
-            return self._score(session, tokens, continuations, limit, stats)
-        return self._generate(session, tokens, want, room, limit, stats)
+            scored = self._score(session, tokens, continuations, limit, stats)
+            return dataclasses.replace(scored, adapter=adapter.label)
+        head = adapter.head if want.number_tag == TAG else None
+        said = self._generate(session, tokens, want, room, limit, stats, head)
+        return dataclasses.replace(said, adapter=adapter.label)
 
     def _fitted(self, frames: Sequence[Frame]) -> tuple[dict[int, Frame], dict[int, _Grid]]:
         """Frames that have no features yet, at the size shown, and the grids of all of them."""
@@ -202,6 +217,7 @@ class StreamingDecoder:
         room: int,
         limit: TimeLimit,
         stats: DecodeStats,
+        head: ValueHead | None,
     ) -> Generated:
         length = len(tokens.ids)
         draft = Draft(session.draft)
@@ -213,6 +229,7 @@ class StreamingDecoder:
         digits: list[Sequence[float]] = []
         drafted = accepted = 0
         finish: Finish | None = None
+        stop = want.stop if head is None else ()
         while True:
             drafted += len(proposal)
             known = len(answer)
@@ -221,30 +238,33 @@ class StreamingDecoder:
                 digits.append(probabilities)
                 agreed = index < len(proposal) and proposal[index] == token
                 accepted += agreed
-                finish = self._rule.finish(answer, want.stop)
+                finish = self._rule.finish(answer, stop)
                 if finish is None and len(answer) >= room:
                     finish = Finish.TOKEN_LIMIT
                 if finish is not None or not agreed:
                     break
-            session.cache.crop(length + len(answer) - 1)
             if finish is None and limit.over():
                 finish = Finish.TIME_LIMIT
             if finish is not None:
+                # The state of a last token that was drafted is there, and a value head reads it.
+                session.cache.crop(length + len(answer) - (not agreed))
                 break
+            session.cache.crop(length + len(answer) - 1)
             draft.advance(answer, len(answer) - known)
             proposal = draft.proposal(min(self._step_rows - 1, room - len(answer) - 1))
             logits = self._forwards.step(
                 (answer[-1], *proposal), tokens.next_position + len(answer) - 1
             )
             rows = self._choice.read(logits, tokens.ids, answer, proposal)
-        said = np.asarray(answer[:-1], np.int64)
-        session.cache.remember(np.concatenate([tokens.keys, said]))
-        session.draft = tuple(answer)
+        text = self._vlm.tokenizer.decode(answer, skip_special_tokens=True)
         number: tuple[tuple[float, float], ...] = ()
-        if want.number_tag:
+        if head is not None:
+            text = with_value(text, self._value(session, tokens, answer, head))
+        elif want.number_tag:
             pieces = [self._rule.piece(token) for token in answer]
             number = number_distribution(pieces, digits, want.number_tag)
-        text = self._vlm.tokenizer.decode(answer, skip_special_tokens=True)
+        session.cache.remember(np.concatenate([tokens.keys, np.asarray(answer, np.int64)]))
+        session.draft = tuple(answer)
         total = limit.elapsed_s() * 1e3
         if self._graph_tokens and not session.graphs_tried:
             self._capture(session)
@@ -262,6 +282,22 @@ class StreamingDecoder:
                 accepted_tokens=accepted,
             ),
         )
+
+    def _value(
+        self, session: Session, tokens: PromptTokens, answer: Sequence[int], head: ValueHead
+    ) -> float:
+        """What the value head reads from the prompt and the whole answer, percent.
+
+        Every state is there already, but for that of a last token that no draft has foreseen.
+        """
+        if session.cache.length < len(tokens.ids) + len(answer):
+            self._forwards.step(answer[-1:], tokens.next_position + len(answer) - 1)
+        ids = np.concatenate([tokens.ids, np.asarray(answer, np.int64)])
+        read = torch.from_numpy(ids != self._vlm.tokenizer.pad_token_id)
+        value = head.percent(session.cache.hidden()[read.to(self._vlm.device)])
+        if not math.isfinite(value):
+            raise not_finite()
+        return value
 
     def _score(
         self,

@@ -35,8 +35,19 @@ class Forwards:
         self._chunk = _FIRST_CHUNK_ROWS if device.type == 'cpu' else _CHUNK_ROWS[1]
         self.count = 0
 
-    def begin(self, session: Session, tokens: PromptTokens, vision: VisionCache) -> None:
-        """Take the session's states back to what they share with the prompt ``tokens``."""
+    def begin(
+        self,
+        session: Session,
+        tokens: PromptTokens,
+        vision: VisionCache,
+        keep_hidden: bool = False,
+    ) -> None:
+        """Take the session's states back to what they share with the prompt ``tokens``.
+
+        ``keep_hidden`` keeps the last hidden states in the session's cache; it must not change
+        between the requests of one session.
+        """
+        self._keep_hidden = keep_hidden
         self._session = session
         self._tokens = tokens
         self._vision = vision
@@ -66,9 +77,12 @@ class Forwards:
         """Logits after every one of ``ids``, the first of which stands at ``position``."""
         self.count += 1
         if self._session.graphs is not None:
-            logits = self._session.graphs.step(ids, position)
-            if logits is not None:
-                return logits
+            start = self._session.cache.length
+            found = self._session.graphs.step(ids, position)
+            if found is not None:
+                if self._keep_hidden:
+                    self._session.cache.write_hidden(start, found[0])
+                return found[1]
         row = torch.tensor([ids], device=self._device)
         positions = np.broadcast_to(position + np.arange(len(ids)), (3, len(ids)))
         return self._text.logits(self._forward(self._text.embed(row), positions, len(ids)))
@@ -127,4 +141,8 @@ class Forwards:
             shape = (1, 1, new, past + new)
             mask = torch.ones(shape, dtype=torch.bool, device=self._device).tril(past)
         place = torch.from_numpy(np.ascontiguousarray(positions)).to(self._device)[:, None]
-        return self._text.forward(embeddings, place, cache, mask, wanted, image_rows, deepstack)
+        rows = new if self._keep_hidden else wanted
+        hidden = self._text.forward(embeddings, place, cache, mask, rows, image_rows, deepstack)
+        if self._keep_hidden:
+            cache.write_hidden(past, hidden)
+        return hidden[-wanted:]

@@ -30,6 +30,7 @@ class FixedStep:
         self._cache = cache
         self._every = torch.arange(keys.shape[2], device=device)
         self.rows = rows
+        self.hidden = torch.empty(0, device=device)
         self.ids = torch.zeros((1, rows), dtype=torch.int64, device=device)
         self.positions = torch.zeros((3, 1, rows), dtype=torch.int64, device=device)
         self.places = torch.zeros(rows, dtype=torch.int64, device=device)
@@ -43,18 +44,21 @@ class FixedStep:
         self.places.copy_(self._cache.length + ahead)
 
     def run(self) -> torch.Tensor:
-        """Logits of every row, (rows, vocabulary), from the static inputs."""
+        """Logits of every row, (rows, vocabulary), from the static inputs.
+
+        ``hidden`` holds the last hidden states, (rows, hidden), that they were made of.
+        """
         mask = (self._every[None] <= self.places[:, None])[None, None]
         for layer in self._cache.layers:
             layer.fixed_positions = self.places
         try:
-            hidden = self._text.forward(
+            self.hidden = self._text.forward(
                 self._text.embed(self.ids), self.positions, self._cache, mask, self.rows
             )
         finally:
             for layer in self._cache.layers:
                 layer.fixed_positions = None
-        return self._text.logits(hidden)
+        return self._text.logits(self.hidden)
 
 
 class StepGraphs:
@@ -88,8 +92,8 @@ class StepGraphs:
             return None, f'steps run eagerly: graph capture failed ({str(error)[:200]})'
         return cls(cache, steps), f'CUDA graphs for steps of {sorted(steps)} rows'
 
-    def step(self, ids: Sequence[int], position: int) -> torch.Tensor | None:
-        """Logits after each of ``ids``; None if the graphs do not fit this step."""
+    def step(self, ids: Sequence[int], position: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Hidden states and logits after each of ``ids``; None if no graph fits this step."""
         start = self._cache.length
         count = min((rows for rows in self._steps if rows >= len(ids)), default=None)
         if count is None:
@@ -108,7 +112,7 @@ class StepGraphs:
         step.place(ids, position)
         graph.replay()
         self._cache.crop(start + len(ids))
-        return logits[: len(ids)]
+        return step.hidden[: len(ids)], logits[: len(ids)]
 
 
 def _capture(step: FixedStep) -> tuple[FixedStep, Any, torch.Tensor]:

@@ -64,7 +64,7 @@ def is_hub_name(name: str) -> bool:
 
 
 def prepare(config: ModelConfig, on_progress: Progress | None = None) -> None:
-    """Download what ``config`` names on the hub, its model and its adapter, as far as missing.
+    """Download what ``config`` names on the hub, its model and its adapters, as far as missing.
 
     Afterwards both load without a network. Folders on this machine are left alone.
 
@@ -72,7 +72,7 @@ def prepare(config: ModelConfig, on_progress: Progress | None = None) -> None:
     """
     for path, revision, parameter in (
         (config.path, config.revision, 'model.path'),
-        (config.adapter, '', 'model.adapter'),
+        *((name, '', 'model.adapters') for name in config.adapters),
     ):
         if is_hub_name(path) and not Path(path).expanduser().is_dir():
             fetch(path, revision, on_progress, stall_s=config.download_stall_s, parameter=parameter)

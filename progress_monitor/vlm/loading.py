@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from progress_monitor.vlm.adapter import Adapter
+from progress_monitor.vlm.adapter import read_adapters
+from progress_monitor.vlm.adapter_switch import AdapterSwitch
 from progress_monitor.vlm.checkpoint import (
     check_architecture,
     checkpoint_folder,
@@ -27,7 +29,7 @@ from progress_monitor.vlm.checkpoint import (
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.images import ImageFormat
 from progress_monitor.vlm.prompt import PromptBuilder
-from progress_monitor.vlm.weights import stored_tensors, weights_revision
+from progress_monitor.vlm.weights import weights_revision
 
 _LEFT_UNQUANTISED = ['lm_head', 'visual', 'model.visual']
 _MODEL_CLASSES: dict[str, Any] = {
@@ -57,7 +59,8 @@ class VLM:
     ``quantization`` is what the weights are in memory: ``none``, ``nf4``, ``fp4`` or ``int8``.
     ``repetition_penalty`` is the checkpoint's own; greedy decoding with another value than it
     differs from ``generate``. ``notes`` are lines for the log.
-    ``revision`` tells the weights from others; empty where it is not known.
+    ``revision`` tells the weights from others; empty where it is not known. ``adapters`` puts the
+    adapter of a task on ``model``.
     """
 
     name: str
@@ -73,6 +76,7 @@ class VLM:
     repetition_penalty: float = 1.0
     notes: tuple[str, ...] = ()
     revision: str = ''
+    adapters: AdapterSwitch = field(default_factory=AdapterSwitch)
 
     @classmethod
     def from_pretrained(
@@ -83,18 +87,18 @@ class VLM:
         dtype: str = 'auto',
         *,
         revision: str = '',
-        adapter: str = '',
+        adapters: Sequence[str] = (),
     ) -> VLM:
-        """Load a checkpoint, and put a LoRA ``adapter`` on it if one is named.
+        """Load a checkpoint, and LoRA ``adapters`` to be put on it by the task.
 
         ``quantization`` is ``none``, ``nf4`` or ``int8``; the vision tower and the output head
         stay unquantised. A checkpoint that is stored quantised by bitsandbytes is loaded as it
-        is, with ``auto`` or its own quantisation; FP8 weights are made whole. An adapter is
-        merged into unquantised weights and stays beside quantised ones. Weights are read from
-        safetensors only and no code is taken from the checkpoint.
+        is, with ``auto`` or its own quantisation; FP8 weights are made whole. An adapter in force
+        is merged into unquantised weights and stands beside quantised ones. Weights are read
+        from safetensors only and no code is taken from the checkpoint.
 
         :raises VLMError: if the checkpoint is missing, damaged, of another architecture or too
-            large for the memory, if ``quantization`` contradicts it or the adapter does not fit.
+            large for the memory, if ``quantization`` contradicts it or an adapter does not fit.
         """
         place = choose_device(device)
         precision = choose_dtype(dtype, place)
@@ -102,10 +106,9 @@ class VLM:
         architecture = check_architecture(folder)
         stored = stored_quantization(read_json(folder / 'config.json'), folder)
         quantization = resolve_quantization(quantization, stored)
-        lora = None
-        if adapter:
-            lora = Adapter.read(checkpoint_folder(adapter, parameter='model.adapter'))
-            lora.check(stored_tensors(folder))
+        loras = read_adapters(adapters)
+        for lora in loras:
+            lora.check(path_or_name, folder)
         images = ImageFormat.read(folder)
         tokenizer = _tokenizer(folder)
         model = _model(folder, architecture, quantization, stored, place, precision)
@@ -113,10 +116,11 @@ class VLM:
         if stored != 'none':
             whole = ', made whole' if quantization == 'none' else ''
             notes += (f'the checkpoint is stored in {stored}{whole}',)
-        if lora is not None:
-            model = lora.apply(model, merge=quantization == 'none')
-            model = model.eval().requires_grad_(False)
+        switch = AdapterSwitch.load(model, loras, merge=quantization == 'none')
+        for lora in loras:
             notes += lora.notes(path_or_name)
+        if switch.kept_mb:
+            notes += (f'{switch.kept_mb:.0f} MiB of the bare weights are kept to switch adapters',)
         generation = model.generation_config
         ends = generation.eos_token_id if generation is not None else None
         if ends is None:
@@ -141,6 +145,7 @@ class VLM:
             repetition_penalty=float(getattr(generation, 'repetition_penalty', None) or 1.0),
             notes=notes,
             revision=weights_revision(folder),
+            adapters=switch,
         )
 
 

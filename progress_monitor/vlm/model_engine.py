@@ -16,6 +16,7 @@ from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.engine import EngineInfo
 from progress_monitor.vlm.errors import VLMError
+from progress_monitor.vlm.loading import VLM
 from progress_monitor.vlm.quantization import load
 from progress_monitor.vlm.scene_guard import FILE_NAME, SceneGuard
 from progress_monitor.vlm.warm_up import checked_architecture, measure
@@ -52,10 +53,13 @@ class ModelEngine:
                 capacity = max_images * frame_tokens + _GRAPH_TEXT_TOKENS + config.max_new_tokens
                 notes.append(self._decoder.use_graphs(capacity))
             self._decoder.forget()
-            width = vlm.model.config.vision_config.out_hidden_size
-            self._guard = SceneGuard.read(checkpoint_folder(config.path, config.revision), width)
-            if self._guard is None:
-                notes.append(f'no {FILE_NAME} beside the weights: unknown scenes are not told')
+            self._guards = _guards(config, vlm)
+            notes += [
+                f'no {FILE_NAME} beside the weights{f" of adapter {name}" if name else ""}: '
+                'unknown scenes are not told'
+                for name, guard in self._guards.items()
+                if guard is None
+            ]
         except torch.OutOfMemoryError as error:
             raise VLMError(
                 f'{config.path}: not enough memory on {vlm.device} to answer; lower '
@@ -101,16 +105,27 @@ class ModelEngine:
     def _distance(self, request: Request) -> float:
         """How far the newest frame lies from known scenes."""
         newest = max(request.frames, key=lambda frame: frame.stamp_ns, default=None)
-        if self._guard is None or newest is None:
+        guard = self._guards[self._vlm.adapters.use(request.task).name]
+        if guard is None or newest is None:
             return math.nan
         features = self._decoder.embedding(newest.uid)
-        return self._guard.distance(features) if features is not None else math.nan
+        return guard.distance(features) if features is not None else math.nan
 
     def memory_mb(self) -> float:
         """Memory of the model: reserved on the CUDA device, or this process's resident set."""
         if self._vlm.device.type == 'cuda':
             return torch.cuda.memory_reserved(self._vlm.device) / 2**20
         return resident_mb()
+
+
+def _guards(config: ModelConfig, vlm: VLM) -> dict[str, SceneGuard | None]:
+    """What each adapter knows of scenes, and under the empty name the bare checkpoint.
+
+    The checkpoint's own guard would refuse the very scenes that an adapter was made for.
+    """
+    width = vlm.model.config.vision_config.out_hidden_size
+    folders = {'': checkpoint_folder(config.path, config.revision), **vlm.adapters.folders}
+    return {name: SceneGuard.read(folder, width) for name, folder in folders.items()}
 
 
 def resident_mb() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def load(config: ModelConfig) -> VLM:
             config.dtype,
             config.max_pixels,
             revision=config.revision,
-            adapter=config.adapter,
+            adapters=config.adapters,
         )
         return replace(vlm, notes=(choice.reason, *vlm.notes))
     return _load(
@@ -110,7 +111,7 @@ def load(config: ModelConfig) -> VLM:
         config.device,
         config.dtype,
         config.revision,
-        config.adapter,
+        config.adapters,
     )
 
 
@@ -121,7 +122,7 @@ def choose(
     max_pixels: int,
     *,
     revision: str = '',
-    adapter: str = '',
+    adapters: Sequence[str] = (),
 ) -> tuple[VLM, Choice]:
     """Load the faster of NF4 and unquantised weights that fits in memory.
 
@@ -136,7 +137,7 @@ def choose(
     check_architecture(folder)
 
     def loaded(mode: str) -> VLM:
-        return _load(path_or_name, mode, device, dtype, revision, adapter)
+        return _load(path_or_name, mode, device, dtype, revision, adapters)
 
     stored = stored_quantization(read_json(folder / 'config.json'), folder)
     if stored != 'none':
@@ -176,12 +177,17 @@ def choose(
 
 
 def _load(
-    path: str, mode: str, device: str, dtype: str, revision: str = '', adapter: str = ''
+    path: str,
+    mode: str,
+    device: str,
+    dtype: str,
+    revision: str = '',
+    adapters: Sequence[str] = (),
 ) -> VLM:
     place = choose_device(device)
     if mode != 'auto':
         check_kernel(mode, place, choose_dtype(dtype, place))
-    vlm = VLM.from_pretrained(path, mode, device, dtype, revision=revision, adapter=adapter)
+    vlm = VLM.from_pretrained(path, mode, device, dtype, revision=revision, adapters=adapters)
     if mode == 'auto':
         check_kernel(vlm.quantization, place, vlm.dtype)
     return vlm

@@ -14,9 +14,15 @@ MAX_SESSIONS = 4
 
 
 class Session:
-    """States of the last prompt, the last answer as a draft, and the frames of the last request."""
+    """States of the last prompt, the last answer as a draft, and the frames of the last request.
+
+    ``adapter`` names the adapter by which all of it came about, and ``vision`` the one by which
+    the frames were encoded.
+    """
 
     def __init__(self, layers: int) -> None:
+        self.adapter = ''
+        self.vision = ''
         self.cache = PrefixCache(layers)
         self.draft: tuple[int, ...] = ()
         self.frames: frozenset[int] = frozenset()
@@ -33,6 +39,7 @@ class Session:
 class Sessions:
     """At most ``MAX_SESSIONS`` sessions by name; beyond that the longest unused one gives way.
 
+    One name under two adapters makes two sessions, so that nothing passes from one to the other.
     Each holds the key-value states of one prompt and answer (two tensors of layers x key heads x
     tokens x head size: 115 kB a token for a model of 2 B in 16 bits). The vision features are
     shared: those of the last request of every session are held.
@@ -40,31 +47,43 @@ class Sessions:
 
     def __init__(self, layers: int) -> None:
         self._layers = layers
-        self._live: OrderedDict[str, Session] = OrderedDict()
+        self._live: OrderedDict[tuple[str, str], Session] = OrderedDict()
         self._spare: list[Session] = []
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._live.values())
 
-    def get(self, name: str) -> Session:
-        """The session ``name``, empty if it is new."""
-        found = self._live.get(name)
+    def get(self, name: str, adapter: str = '') -> Session:
+        """The session ``name`` under ``adapter``, empty if it is new."""
+        key = adapter, name
+        found = self._live.get(key)
         if found is None:
             if len(self._live) >= MAX_SESSIONS:
                 self._retire(self._live.popitem(last=False)[1])
-            found = self._spare.pop() if self._spare else Session(self._layers)
-            self._live[name] = found
-        self._live.move_to_end(name)
+            found = self._live[key] = self._empty(adapter)
+        self._live.move_to_end(key)
         return found
 
-    def frames(self) -> frozenset[int]:
-        """Uids of the frames of the last request of every live session."""
-        return frozenset().union(*(session.frames for session in self))
+    def frames(self, vision: str = '') -> frozenset[int]:
+        """Uids of the frames of the last request of every live session that sees by ``vision``."""
+        shown = (session.frames for session in self if session.vision == vision)
+        return frozenset().union(*shown)
 
     def forget(self) -> None:
         """End every session."""
         while self._live:
             self._retire(self._live.popitem()[1])
+
+    def _empty(self, adapter: str) -> Session:
+        if not self._spare:
+            found = Session(self._layers)
+        else:
+            fitting = (i for i, item in enumerate(self._spare) if item.adapter == adapter)
+            found = self._spare.pop(next(fitting, -1))
+        if found.adapter != adapter:
+            # Graphs hold the layers with which they were captured.
+            found.adapter, found.graphs, found.graphs_tried = adapter, None, False
+        return found
 
     def _retire(self, session: Session) -> None:
         session.forget()

@@ -21,8 +21,8 @@ class TextTower:
 
     def __init__(self, model: Any) -> None:
         model = base_model(model)
+        self._model = model
         self._text = model.model.language_model
-        self._head = model.lm_head
 
     @property
     def layers(self) -> int:
@@ -36,7 +36,7 @@ class TextTower:
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits (rows, vocabulary) of hidden states (rows, hidden)."""
-        logits: torch.Tensor = self._head(hidden)
+        logits: torch.Tensor = self._model.lm_head(hidden)
         return logits
 
     def forward(

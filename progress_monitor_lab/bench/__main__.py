@@ -11,6 +11,7 @@ BENCHES = {
     'footage': 'evidence on real clips: false doubts, and causes that are found',
     'recovery': 'tasks saved by the supervisor, against nothing and a time-out',
     'judgement': 'stall, regression and success calls against the truth',
+    'token_reading': 'the token reading: frozen scenes, calibration, error rates',
     'intake': 'how soon the node answers while a camera streams',
     'noise': 'the judgement on made series of noisy numbers',
 }
@@ -21,7 +22,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in BENCHES:
         print('usage: python -m progress_monitor_lab.bench BENCH [options]')
         for name, text in BENCHES.items():
-            print(f'  {name:10} {text}')
+            print(f'  {name:14} {text}')
         return 0 if sys.argv[1:] in (['-h'], ['--help']) else 2
     name = sys.argv[1]
     sys.argv = [f'python -m progress_monitor_lab.bench {name}', *sys.argv[2:]]

@@ -1,13 +1,15 @@
 """``python -m progress_monitor_lab.bench judgement``: is the judgement right, and how soon.
 
-Plays simulated episodes with known truth to the monitor in simulated time, with the memory told to
-the model and without, and to three baselines. Each finished episode is one line of a JSONL file, so
-an interrupted run goes on where it stopped, and several processes can share the work by --shard.
+Plays simulated episodes with known truth in simulated time to the monitor with each strategy, with
+the memory told to the model and without, and to three baselines. Each finished episode is one line
+of a JSONL file, so an interrupted run goes on where it stopped, and several processes can share the
+work by --shard.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import math
@@ -21,11 +23,18 @@ import numpy as np
 
 import progress_monitor
 from progress_monitor.config import MonitorConfig
+from progress_monitor.node_config import NodeConfig
+from progress_monitor.parameters import build
 from progress_monitor.types import Backend
+from progress_monitor.vlm.profiles import resolve
 from progress_monitor_lab.bench.judgement_answers import RememberingBackend
+from progress_monitor_lab.bench.judgement_demonstrations import demonstration_for
 from progress_monitor_lab.bench.judgement_episodes import Episode, Plan, make, plans
 from progress_monitor_lab.bench.judgement_play import (
+    ABLATION,
+    BASELINES,
     OVER_DDS,
+    STRATEGIES,
     SYSTEMS,
     Record,
     interpolate,
@@ -35,7 +44,8 @@ from progress_monitor_lab.bench.judgement_recordings import default_cache, load
 from progress_monitor_lab.bench.judgement_score import Score, score, summary, table
 
 FIRST_SEED = 9200
-MONITORS = ('memory_on', 'memory_off', OVER_DDS)
+MAX_NEW_TOKENS = 250
+MONITORS = (*STRATEGIES, ABLATION, OVER_DDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +76,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--first-seed', type=int, default=FIRST_SEED)
     parser.add_argument('--share', type=float, default=1.0, help='share of the seeds')
     parser.add_argument('--shard', default='0/1', help='PART/PARTS of the episodes to play')
-    parser.add_argument('--systems', nargs='+', default=list(SYSTEMS), choices=SYSTEMS)
+    parser.add_argument(
+        '--strategy', nargs='*', default=list(STRATEGIES), choices=STRATEGIES, help='default: all'
+    )
+    parser.add_argument(
+        '--beside',
+        nargs='*',
+        default=[ABLATION, *BASELINES],
+        choices=(ABLATION, *BASELINES),
+        help='what to play besides the strategies; default: all',
+    )
     parser.add_argument('--kinds', nargs='+', default=[], help='only these kinds of episodes')
     parser.add_argument('--tick', type=float, default=0.5, help='time between samples, s')
     parser.add_argument('--allowance', type=float, default=0.0, help='s; 0: the default')
@@ -79,7 +98,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _config(options: argparse.Namespace) -> MonitorConfig:
-    config = MonitorConfig()
+    # What the model's profile says of its strategies holds; the judge is the default one.
+    known = build(NodeConfig, resolve({}, options.model))
+    strategies = {name: getattr(known, name) for name in STRATEGIES}
+    config = replace(MonitorConfig(), **strategies)
     config = replace(config, window=replace(config.window, sample_period=options.tick))
     if options.allowance > 0.0:
         config = replace(config, stall=replace(config.stall, allowance=options.allowance))
@@ -97,12 +119,16 @@ def _run(mine: Sequence[Plan], options: argparse.Namespace, config: MonitorConfi
     backend = RememberingBackend(lambda: _load_model(options), answers, options.shard)
     with file.open('a') as output:
         for number, plan in enumerate(mine, 1):
-            missing = [name for name in options.systems if (plan.name, name) not in done]
+            wanted = (*options.strategy, *options.beside)
+            missing = [name for name in wanted if (plan.name, name) not in done]
             if not missing:
                 continue
             episode = make(plan, options.cache, config.stall.allowance)
             for system in missing:
-                record = play(episode, system, config, backend)
+                shown = (
+                    demonstration_for(options.cache, episode.text) if system == 'progresslm' else ''
+                )
+                record = play(episode, system, config, backend, shown)
                 output.write(json.dumps({'key': key, **record.as_json()}) + '\n')
                 output.flush()
             print(f'{number}/{len(mine)} {plan.name}', flush=True)
@@ -139,12 +165,13 @@ def _load_model(options: argparse.Namespace) -> Backend:
             path=options.model,
             quantization='none',
             max_pixels=128 * 128,
-            max_new_tokens=120,
+            max_new_tokens=MAX_NEW_TOKENS,
             threads=options.threads,
         )
     )
 
 
+@functools.cache
 def run_key(model: str, config: MonitorConfig) -> str:
     """What the records depend on: the weights, the parameters and the code that judges."""
     digest = hashlib.sha256(repr(config).encode() + model_key(model).encode())
@@ -152,7 +179,9 @@ def run_key(model: str, config: MonitorConfig) -> str:
     package = Path(progress_monitor.__file__).resolve().parent
     rooms = ('', 'evidence/', 'judgement/', 'strategies/')
     sources = [source for room in rooms for source in package.glob(f'{room}*.py')]
-    sources += [bench / 'judgement_play.py', bench / 'judgement_episodes.py']
+    names = ('judgement_play.py', 'judgement_episodes.py', 'judgement_demonstrations.py')
+    sources += [bench / name for name in names]
+    sources += (package / 'strategies' / 'prompts').glob('*.txt')
     for source in sorted(sources):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:12]
@@ -196,7 +225,7 @@ def _report(listed: Sequence[Plan], options: argparse.Namespace, config: Monitor
         for name in said:
             found = score(episode, records[plan.name, name], config)
             scores.setdefault(name, []).append((plan, found))
-        if 'memory_on' in said or 'memory_off' in said:
+        if set(said) - set(BASELINES):
             timed = interpolate(episode, _usual_seconds(episode, options), config)
             scores.setdefault('time', []).append((plan, score(episode, timed, config)))
     result: dict[str, Any] = {}
@@ -269,10 +298,10 @@ def _print_summary(result: dict[str, Any]) -> None:
     if not columns:
         print('no episode has been played yet')
         return
-    print('\n' + 'figure'.ljust(28) + ''.join(name.rjust(13) for name in columns))
+    print('\n' + 'figure'.ljust(28) + ''.join(name.rjust(15) for name in columns))
     for figure in next(iter(columns.values())):
         values = [column.get(figure, math.nan) for column in columns.values()]
-        print(figure.ljust(28) + ''.join(f'{value:13.3f}' for value in values))
+        print(figure.ljust(28) + ''.join(f'{value:15.3f}' for value in values))
 
 
 def _jsonable(value: Any) -> Any:

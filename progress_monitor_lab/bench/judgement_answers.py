@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,32 @@ from progress_monitor.types import (
 )
 
 
+class MeteredBackend:
+    """Adds up what the answers of ``backend`` have cost."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._spent_ms = 0.0
+        self.capabilities, self.status = backend.capabilities, backend.status
+        self.submit, self.cancel, self.close = backend.submit, backend.cancel, backend.close
+
+    def poll(self) -> Completion | None:
+        completion = self._backend.poll()
+        if completion is not None and completion.answer is not None:
+            self._spent_ms += completion.answer.stats.total_ms
+        return completion
+
+    def take(self) -> float:
+        """Milliseconds spent since the last call."""
+        spent, self._spent_ms = self._spent_ms, 0.0
+        return spent
+
+
 class RememberingBackend:
     """Answers inside ``submit``: from the folder if the very same prompt was answered before.
+
+    The time that an answer took is kept with it: the processor time of this process, which a busy
+    machine disturbs less than the time on the wall.
 
     :param load: makes the model's backend; called at the first prompt that is new.
     :param folder: of one checkpoint's answers; several processes may share it, each with a
@@ -60,14 +86,17 @@ class RememberingBackend:
         key = self._key(request)
         if key not in self._known:
             self._model = self._model or self._load()
+            started = time.process_time()
             self._model.submit(request)
             completion = self._model.poll()
+            cost = round((time.process_time() - started) * 1e3, 3)
             if completion is None or completion.answer is None:
                 self._done = completion
                 return
-            self._known[key] = completion.answer
+            stats = dataclasses.replace(completion.answer.stats, total_ms=cost)
+            self._known[key] = dataclasses.replace(completion.answer, stats=stats)
             with self._file.open('a') as file:
-                file.write(json.dumps([key, _kept(completion.answer)]) + '\n')
+                file.write(json.dumps([key, _kept(self._known[key])]) + '\n')
         self._done = Completion(request.id, self._known[key])
 
     def cancel(self, request_id: int) -> None:
@@ -93,19 +122,20 @@ class RememberingBackend:
 
 def _kept(answer: Generated | Scored) -> dict[str, Any]:
     distance = None if answer.scene_distance != answer.scene_distance else answer.scene_distance
+    common = {'distance': distance, 'ms': answer.stats.total_ms}
     if isinstance(answer, Scored):
-        return {'scores': answer.log_probabilities, 'distance': distance}
+        return {'scores': answer.log_probabilities, **common}
     number = [(value, round(share, 5)) for value, share in answer.number if share >= 1e-5]
     return {
         'text': answer.text,
         'finish': answer.finish.value,
         'number': number,
-        'distance': distance,
+        **common,
     }
 
 
 def _read(kept: dict[str, Any]) -> Generated | Scored:
-    stats = DecodeStats(0.0)
+    stats = DecodeStats(kept['ms'])
     distance = NAN if kept['distance'] is None else kept['distance']
     if 'scores' in kept:
         return Scored(tuple(kept['scores']), stats, distance)

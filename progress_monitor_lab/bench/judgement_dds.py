@@ -24,7 +24,7 @@ from progress_monitor.config import MonitorConfig
 from progress_monitor.msg import MonitorStatus, Progress, Stall, Success
 from progress_monitor.ros.messages import image_message, to_ns
 from progress_monitor.srv import SetTask
-from progress_monitor.types import Evidence, StallCause, State
+from progress_monitor.types import Evidence, StallCause, State, Verdict
 from progress_monitor_lab.bench.judgement_episodes import FRAME_S, MAKERS, Episode, Plan
 from progress_monitor_lab.bench.judgement_play import (
     OVER_DDS,
@@ -148,7 +148,10 @@ class Player(Node):
         known = message.answerable and math.isfinite(message.progress)
         value = round(float(message.progress), 4) if known else None
         evidence = Evidence.GOOD if message.answerable else Evidence.REFUSED
-        self._record.ticks.append((at, round(at / FRAME_S), value, int(evidence)))
+        done = message.steps_known and not message.remaining_steps
+        verdict = Verdict.DONE if done else Verdict.NOT_DONE
+        self._record.ticks.append((at, round(at / FRAME_S), value, int(evidence), int(verdict)))
+        self._record.costs.append(round(float(message.inference_ms), 3))
 
     def _on_stall(self, message: Stall) -> None:
         if self._record is None or message.task_id != self._task_id:
@@ -181,7 +184,7 @@ def monitor(model: str, config: MonitorConfig) -> Iterator[Player]:
         'model.path': str(Path(model).resolve()),
         'model.quantization': 'none',
         'model.max_pixels': 128 * 128,
-        'model.max_new_tokens': 120,
+        'model.max_new_tokens': 250,
         'memory.in_prompt': True,
         'window.sample_period': config.window.sample_period,
         'stall.allowance': config.stall.allowance,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from progress_monitor_lab.bench.judgement_recordings import Recording, load
 from progress_monitor_lab.sim.cell import TASKS, applicable
 from progress_monitor_lab.sim.disturbance import DISTURBANCES, Bump, Disturbance
+from progress_monitor_lab.sim.unseen import EVERY_TASK
 
 FRAME_S = 0.1
 NOISE_FREE = 'noise_free_camera'
@@ -141,7 +142,7 @@ def _straight(variant: str) -> Maker:
 
 
 def _text(plan: Plan) -> str:
-    return TASKS[plan.task].instruction
+    return EVERY_TASK[plan.task].instruction
 
 
 def _paused(plan: Plan, cache: Path, allowance: float, rng: np.random.Generator) -> Episode:
@@ -253,7 +254,7 @@ def _static(plan: Plan, cache: Path, allowance: float, rng: np.random.Generator)
 def _unanswerable(plan: Plan, cache: Path, allowance: float, rng: np.random.Generator) -> Episode:
     """Another scene's task is asked for; to open a drawer that shall be closed is no such task."""
     recording = load(cache, plan.task, plan.seed, 'nominal')
-    kind = TASKS[plan.task].scene.split('-')[0]
+    kind = EVERY_TASK[plan.task].scene.split('-')[0]
     others = sorted(name for name, task in TASKS.items() if task.scene.split('-')[0] != kind)
     text = TASKS[others[int(rng.integers(len(others)))]].instruction
     return Episode(plan, text, recording, tuple(_whole(recording)), answerable=False)

@@ -12,6 +12,7 @@ import numpy as np
 from progress_monitor.config import MonitorConfig
 from progress_monitor.dialogue import Dialogue
 from progress_monitor.monitor import ProgressMonitor
+from progress_monitor.strategies import STRATEGIES as KNOWN_STRATEGIES
 from progress_monitor.strategies.procvlm import ProcVLM
 from progress_monitor.types import (
     Backend,
@@ -21,30 +22,37 @@ from progress_monitor.types import (
     Recollection,
     State,
     Task,
+    Verdict,
     View,
     new_uid,
 )
+from progress_monitor_lab.bench.judgement_answers import MeteredBackend
 from progress_monitor_lab.bench.judgement_episodes import FRAME_S, NOISE_FREE, Episode
 from progress_monitor_lab.bench.paced import PacedBackend
 
 START_NS = 1_000_000_000_000
-SYSTEMS = ('memory_on', 'memory_off', 'procvlm', 'last_frame')
+STRATEGIES = tuple(KNOWN_STRATEGIES)
+ABLATION = 'memory_off'
+BASELINES = ('published_tool', 'last_frame')
+SYSTEMS = (*STRATEGIES, ABLATION, *BASELINES)
 OVER_DDS = 'over_dds'
+Noted = tuple[float, int, float | None, int, int]
 
 
 @dataclass
 class Record:
     """What one system said about one episode. Times are seconds from its start.
 
-    ``ticks`` holds (time of the newest frame, frame, value, evidence) for each answer,
-    ``calls`` each stall message, ``successes`` each success message, and ``states`` the seconds
-    spent in each state.
+    ``ticks`` holds (time of the newest frame, frame, value, evidence, verdict) for each answer,
+    ``costs`` the model's processor time for each of them, ms, ``calls`` each stall message,
+    ``successes`` each success message, and ``states`` the seconds spent in each state.
     """
 
     episode: str
     system: str
     seconds: float
-    ticks: list[tuple[float, int, float | None, int]] = field(default_factory=list)
+    ticks: list[Noted] = field(default_factory=list)
+    costs: list[float | None] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     successes: list[dict[str, Any]] = field(default_factory=list)
     states: dict[str, float] = field(default_factory=dict)
@@ -53,17 +61,29 @@ class Record:
         return asdict(self)
 
 
-def configured(config: MonitorConfig, system: str) -> MonitorConfig:
-    """The monitor's parameters for the ablation: the memory is told to the model, or is not."""
-    memory = replace(config.memory, in_prompt=system == 'memory_on')
-    return replace(config, memory=memory)
+def configured(config: MonitorConfig, system: str, demonstration: str = '') -> MonitorConfig:
+    """The monitor's parameters for a strategy, or for ``procvlm`` without the memory's sentence.
+
+    ``demonstration`` is the folder of the task's demonstration, for ``progresslm``.
+    """
+    memory = replace(config.memory, in_prompt=system != ABLATION)
+    shown = replace(config.progresslm, demonstration=demonstration)
+    strategy = 'procvlm' if system == ABLATION else system
+    return replace(config, memory=memory, strategy=strategy, progresslm=shown)
 
 
-def play(episode: Episode, system: str, config: MonitorConfig, backend: Backend) -> Record:
+def play(
+    episode: Episode,
+    system: str,
+    config: MonitorConfig,
+    backend: Backend,
+    demonstration: str = '',
+) -> Record:
     """Play ``episode`` to one of ``SYSTEMS``; ``backend`` must answer inside ``submit``."""
-    if system in ('memory_on', 'memory_off'):
-        return _play_monitor(episode, system, configured(config, system), backend)
-    return _play_plain(episode, system, config, backend)
+    metered = MeteredBackend(backend)
+    if system in BASELINES:
+        return _play_plain(episode, system, config, metered)
+    return _play_monitor(episode, system, configured(config, system, demonstration), metered)
 
 
 def deliveries(episode: Episode) -> Iterator[tuple[int, int, Frame]]:
@@ -76,13 +96,16 @@ def deliveries(episode: Episode) -> Iterator[tuple[int, int, Frame]]:
     return iter(sorted(frames, key=lambda delivery: delivery[:2]))
 
 
-def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend: Backend) -> Record:
+def _play_monitor(
+    episode: Episode, system: str, config: MonitorConfig, metered: MeteredBackend
+) -> Record:
     record = Record(episode.plan.name, system, episode.seconds)
     if episode.disturbance == NOISE_FREE:
         # As a simulator states of its own cameras.
         config = replace(config, camera=replace(config.camera, noise_free='yes'))
+    backend: Backend = metered
     if episode.answer_s > 0.0:
-        backend = PacedBackend(backend, episode.answer_s)
+        backend = PacedBackend(metered, episode.answer_s)
     monitor = ProgressMonitor(config, backend, cameras=('camera',))
     monitor.set_task(Task(episode.plan.name, episode.text), START_NS)
     for delivered_ns, _, frame in deliveries(episode):
@@ -94,7 +117,7 @@ def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend:
         record.states[name] = round(record.states.get(name, 0.0) + FRAME_S, 3)
         if update.estimate is not None:
             value = update.progress if update.estimate.evidence is Evidence.GOOD else math.nan
-            _note_tick(record, update.estimate, value)
+            _note_tick(record, update.estimate, value, metered)
         now = seconds(delivered_ns)
         for report in update.stalls:
             record.calls.append(
@@ -112,32 +135,35 @@ def _play_monitor(episode: Episode, system: str, config: MonitorConfig, backend:
     return record
 
 
-def _play_plain(episode: Episode, system: str, config: MonitorConfig, backend: Backend) -> Record:
+def _play_plain(
+    episode: Episode, system: str, config: MonitorConfig, metered: MeteredBackend
+) -> Record:
     """The baselines: single answers against fixed thresholds, with neither memory nor evidence.
 
-    ``procvlm`` is the reference tool's way: the newest eight samples, the start padded with copies
-    of the first, the last value repeated where no tag is found, success at 95 %. ``last_frame``
-    shows the newest frame alone. Both are given the plainest rules for stall and regression.
+    ``published_tool`` is the way of ProcVLM's own tool: the newest eight samples, the start padded
+    with copies of the first, the last value repeated where no tag is found, success at 95 %.
+    ``last_frame`` shows the newest frame alone. Both are given the plainest rules for stall and
+    regression.
     """
     record = Record(episode.plan.name, system, episode.seconds)
-    strategy, rule = ProcVLM(config), PlainRule(config, repeats=system == 'procvlm')
-    dialogue = Dialogue(backend)
+    strategy, rule = ProcVLM(config), PlainRule(config, repeats=system == 'published_tool')
+    dialogue = Dialogue(metered)
     window: list[Frame] = []
     next_ns = START_NS
     for delivered_ns, _, frame in deliveries(episode):
         if delivered_ns < next_ns:
             continue
         next_ns = delivered_ns + round(config.window.sample_period * 1e9)
-        window = [*window, frame][-8:] if system == 'procvlm' else [frame]
-        shown = [window[0]] * (8 - len(window)) + window if system == 'procvlm' else window
+        window = [*window, frame][-8:] if system == 'published_tool' else [frame]
+        shown = [window[0]] * (8 - len(window)) + window if system == 'published_tool' else window
         view = View(tuple(shown), frame.stamp_ns)
-        dialogue.ask(strategy.ask(view, Recollection(episode.text)), view)
+        dialogue.ask(strategy.ask(view, Recollection(episode.text)), view, episode.text)
         (reply,) = dialogue.replies()
         if reply.answer is None:
             continue
         estimate = strategy.read((reply.answer,), view)
         value = rule.add(seconds(delivered_ns), estimate, record)
-        _note_tick(record, estimate, value)
+        _note_tick(record, estimate, value, metered)
     return record
 
 
@@ -188,17 +214,22 @@ def interpolate(episode: Episode, usual_s: float, config: MonitorConfig) -> Reco
     for at in np.arange(0.0, episode.seconds, config.window.sample_period):
         index = min(round(float(at) / FRAME_S), len(episode.shown) - 1)
         value = min(float(at) / usual_s, 1.0)
-        record.ticks.append((round(float(at), 3), index, round(value, 4), int(Evidence.GOOD)))
+        verdict = Verdict.DONE if value >= 1.0 else Verdict.NOT_DONE
+        known = round(value, 4)
+        record.ticks.append((round(float(at), 3), index, known, int(Evidence.GOOD), int(verdict)))
         if value >= 1.0 and not done:
             done = True
             record.successes.append({'at': float(at), 'succeeded': True})
     return record
 
 
-def _note_tick(record: Record, estimate: Estimate, value: float) -> None:
+def _note_tick(record: Record, estimate: Estimate, value: float, metered: MeteredBackend) -> None:
     at = seconds(estimate.stamp_ns)
     known = round(value, 4) if math.isfinite(value) else None
-    record.ticks.append((at, round(at / FRAME_S), known, int(estimate.evidence)))
+    verdict = int(estimate.verdict)
+    record.ticks.append((at, round(at / FRAME_S), known, int(estimate.evidence), verdict))
+    cost = metered.take()
+    record.costs.append(round(cost, 3) if math.isfinite(cost) else None)
 
 
 def seconds(stamp_ns: int) -> float:

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_monitor.resize import fit
-from progress_monitor_lab.sim import camera, cell, scene, tasks
-from progress_monitor_lab.sim.cell import TASKS, Workcell
+from progress_monitor_lab.sim import camera, cell, scene, stages, tasks, unseen
+from progress_monitor_lab.sim.cell import Workcell
 from progress_monitor_lab.sim.scene import UNDONE_BELOW
-from progress_monitor_lab.sim.tasks import CellState
+from progress_monitor_lab.sim.stages import CellState
+from progress_monitor_lab.sim.tasks import TASKS
+from progress_monitor_lab.sim.unseen import EVERY_TASK
 
 SIZE = 128
 TAIL_STEPS = 30
@@ -77,7 +79,8 @@ def load(cache: Path, task: str, seed: int, variant: str) -> Recording:
 
 def _version() -> str:
     source = b''.join(
-        Path(str(module.__file__)).read_bytes() for module in (camera, cell, scene, tasks)
+        Path(str(module.__file__)).read_bytes()
+        for module in (camera, cell, scene, stages, tasks, unseen)
     )
     return hashlib.sha256(source + Path(__file__).read_bytes()).hexdigest()[:12]
 
@@ -140,7 +143,7 @@ def _record(task: str, seed: int, variant: str) -> Recording:
         images=np.stack(images),
         progress=np.array(progress),
         remaining=np.array(remaining),
-        steps=tuple(stage.action for stage in TASKS[task].stages),
+        steps=tuple(stage.action for stage in EVERY_TASK[task].stages),
         fault=fault,
         tail=len(images) - settled,
     )

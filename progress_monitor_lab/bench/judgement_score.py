@@ -11,7 +11,7 @@ import numpy as np
 
 from progress_monitor.config import MonitorConfig
 from progress_monitor.steps import likeness
-from progress_monitor.types import NAN, Evidence
+from progress_monitor.types import NAN, Evidence, Verdict
 from progress_monitor_lab.bench.judgement_episodes import (
     CALM_KINDS,
     CAMERA_KINDS,
@@ -20,8 +20,9 @@ from progress_monitor_lab.bench.judgement_episodes import (
     Episode,
 )
 from progress_monitor_lab.bench.judgement_play import Record
-from progress_monitor_lab.bench.metrics import Floats, mae, mean, share, voc
+from progress_monitor_lab.bench.metrics import Floats, in_interval, mae, mean, nse, share, voc
 from progress_monitor_lab.sim.scene import UNDONE_BELOW
+from progress_monitor_lab.sim.tasks import TASKS
 
 # A fall of the truth below the first is no regression, above the second it is one; between the
 # two a call is neither asked for nor held against the monitor. So with standstill.
@@ -70,8 +71,13 @@ class Score:
     answered: int = 0
     refused: int = 0
     absolute_error: float = NAN
+    normalised_error: float = NAN
     voc: float = NAN
     time_voc: float = NAN
+    in_step: float = NAN
+    finish: float = NAN
+    rises: bool = True
+    costs: list[float] = field(default_factory=list)
 
 
 def score(episode: Episode, record: Record, config: MonitorConfig) -> Score:
@@ -90,8 +96,20 @@ def _score_values(result: Score, episode: Episode, record: Record, progress: Flo
     result.refused = sum(tick[3] == Evidence.REFUSED for tick in clear)
     values = [NAN if tick[2] is None else tick[2] for tick in clear]
     truth = [progress[tick[1]] for tick in clear]
+    result.costs = [cost for cost in record.costs if cost is not None]
+    result.rises = len(set(truth)) > 1
     if episode.answerable and values:
+        task = TASKS[episode.plan.task]
+        begins = [task.progress(stage, 0.0) for stage in range(len(task.stages))]
+        result.in_step = in_interval(values, truth, begins)
+        result.finish = mean(
+            [
+                float((tick[4] == Verdict.DONE) == (true >= 1.0))
+                for tick, true in zip(clear, truth, strict=True)
+            ]
+        )
         result.absolute_error = mae(values, truth)
+        result.normalised_error = nse(values, truth)
         result.voc = voc(values, truth)
         result.time_voc = voc(values, [tick[0] for tick in clear])
 
@@ -232,6 +250,10 @@ def summary(scores: Sequence[Score], plans_tasks: Sequence[str]) -> dict[str, fl
         'cycle_voc': mean([item.voc for item in of.get('cycle', [])]),
         'memory_voc': mean([item.voc for item in history]),
         'mae': mean([item.absolute_error for item in answerable]),
+        'nse': mean([item.normalised_error for item in answerable]),
+        'prc': mean([item.voc for item in answerable if item.rises]),
+        'bin_accuracy': mean([item.in_step for item in answerable]),
+        'finish_accuracy': mean([item.finish for item in answerable]),
         'afrr': share(
             sum(item.refused for item in answerable), sum(item.answered for item in answerable)
         ),
@@ -260,6 +282,7 @@ def summary(scores: Sequence[Score], plans_tasks: Sequence[str]) -> dict[str, fl
         'localisation_step_accuracy': mean(
             [float(right) for item in scores for right in item.steps]
         ),
+        'tick_ms': _median([cost for item in scores for cost in item.costs]),
         'episodes': len(scores),
     }
 

@@ -1,7 +1,8 @@
 """Figures of the published progress benchmarks, and those of a monitor.
 
-VOC, NSE, PRC, AFRR and UDA are as in ProgressLM (arXiv 2601.15224) and RoboValue; an undefined
-rank correlation counts as 0.
+VOC, NSE, PRC, AFRR and UDA are as in ProgressLM (arXiv 2601.15224) and RoboValue, the accuracy of
+the step interval as in recurrent reasoning (arXiv 2603.17312); an undefined rank correlation counts
+as 0.
 """
 
 from __future__ import annotations
@@ -54,6 +55,20 @@ def nse(prediction: ArrayLike, truth: ArrayLike) -> float:
     error = np.abs(predicted - true) / np.maximum(true, 1.0 - true)
     known = error[np.isfinite(error)]
     return float(known.mean()) if known.size else NAN
+
+
+def in_interval(prediction: ArrayLike, truth: ArrayLike, begins: ArrayLike) -> float:
+    """Share of predictions in the step of the true progress; NaN without any.
+
+    ``begins`` holds the progress at which each step begins, rising. Half a per cent is allowed for
+    at either end of a step, because percent are named in whole numbers.
+    """
+    predicted, true = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
+    edges = np.append(np.asarray(begins, np.float64), np.inf)
+    step = np.searchsorted(edges, true, side='right') - 1
+    low, high = edges[step] - 0.005, edges[step + 1] + 0.005
+    known = np.isfinite(predicted)
+    return float(((predicted >= low) & (predicted <= high))[known].mean()) if known.any() else NAN
 
 
 def mean(values: Sequence[float]) -> float:

@@ -97,7 +97,7 @@ def play(backend: Backend, task: str, images: Sequence[NDArray[np.uint8]]) -> li
         view = strategy.select(history, stamp_ns)
         assert view is not None
         told = Recollection(TASKS[task].instruction, memory.prompt_text())
-        dialogue.ask(strategy.ask(view, told), view)
+        dialogue.ask(strategy.ask(view, told), view, told.task)
         (reply,) = dialogue.replies()
         if reply.answer is None:
             raise RuntimeError(reply.message)

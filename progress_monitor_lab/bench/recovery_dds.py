@@ -27,6 +27,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from progress_monitor.msg import (
+    GroundTruth,
     MonitorStatus,
     Progress,
     RecoveryEvent,
@@ -106,6 +107,7 @@ class LiveCell(Node):
         self._unanswered = ''
         self._clock = self.create_publisher(Clock, '/clock', 10)
         self._images = self.create_publisher(Image, f'{CELL}/image', 10)
+        self._truths = self.create_publisher(GroundTruth, f'{CELL}/ground_truth', 50)
         self._set_task = self.create_client(SetTask, f'{MONITOR}/set_task')
         self.create_service(Trigger, f'{CELL}/replan', self._replan)
         listen = self.create_subscription
@@ -169,6 +171,7 @@ class LiveCell(Node):
         run.see(self._elapsed(), step.truth)
         self._tell_time()
         if picture:
+            self._truths.publish(self._truth_message(case=run.case, truth=step.truth))
             self._images.publish(image_message(step.image, self._now_ns, 'cell_camera'))
         for _ in range(_CALLBACKS):
             self._executor.spin_once(timeout_sec=0)
@@ -178,6 +181,17 @@ class LiveCell(Node):
             self._given_up = True
         if not self._spin_until(lambda: not self._unanswered, _ANSWER_S):
             self._unanswered = ''
+
+    def _truth_message(self, case: Case, truth: Truth) -> GroundTruth:
+        return GroundTruth(
+            stamp=to_time(self._now_ns),
+            task=case.task,
+            progress=truth.progress,
+            stage=truth.stage,
+            remaining_steps=list(truth.remaining_steps),
+            done=truth.done,
+            fault=truth.fault,
+        )
 
     def _keeps_up(self) -> bool:
         lag_s = (self._now_ns - self._read_ns) * 1e-9

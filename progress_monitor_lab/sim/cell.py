@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from progress_monitor_lab.sim.camera import Camera
 from progress_monitor_lab.sim.scene import Action, Scene, Vector
-from progress_monitor_lab.sim.tasks import TASKS, CellTask, Stage
+from progress_monitor_lab.sim.stages import CellTask, Stage
+from progress_monitor_lab.sim.tasks import TASKS
+from progress_monitor_lab.sim.unseen import EVERY_TASK
 
 os.environ.setdefault('MUJOCO_GL', 'osmesa')
 
@@ -42,6 +44,8 @@ AWAY = 0.18
 _UNDER_WAY = ('drop', 'carried_away', 'phantom_target')
 # A robot that still holds its item when it plans anew goes on from there.
 _STILL_HELD = ('freeze_robot', 'carried_away', 'phantom_target')
+# A known task's number is part of its seeds: further tasks come after.
+_NUMBERS = (*sorted(TASKS), *sorted(set(EVERY_TASK) - set(TASKS)))
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def applicable(task: str, fault: str) -> bool:
 
     Only what is grasped can be dropped, and only a task of one phase knows a missed grasp.
     """
-    known = TASKS[task]
+    known = EVERY_TASK[task]
     if fault == 'drop':
         return known.grasps
     if fault in ('carried_away', 'phantom_target'):
@@ -89,7 +93,7 @@ def applicable(task: str, fault: str) -> bool:
 class Workcell:
     """A robot at work in front of a camera.
 
-    :param task: a name in ``TASKS``.
+    :param task: a name in ``EVERY_TASK``: in ``TASKS``, or of a task that no checkpoint has seen.
     :param seed: decides the scene, the camera's small misplacement, the light and the noise.
     :param speed: share of the expert's full speed, above 0 and at most 1. A slower robot makes
         the same motion in more time: pictures and truth between its steps are interpolated.
@@ -115,13 +119,13 @@ class Workcell:
         render: bool = True,
         noise: bool = True,
     ) -> None:
-        if task not in TASKS:
-            raise ValueError(f'task: {task!r} is not one of {", ".join(TASKS)}')
+        if task not in EVERY_TASK:
+            raise ValueError(f'task: {task!r} is not one of {", ".join(EVERY_TASK)}')
         if not 0.0 < speed <= 1.0:
             raise ValueError(f'speed: {speed} must be above 0 and at most 1')
-        self.task: CellTask = TASKS[task]
+        self.task: CellTask = EVERY_TASK[task]
         self.speed = speed
-        rng = np.random.default_rng([seed, sorted(TASKS).index(task)])
+        rng = np.random.default_rng([seed, _NUMBERS.index(task)])
         drawn = float(rng.uniform(0.4, 0.5) if fault in _UNDER_WAY else rng.uniform(0.35, 0.6))
         self._active = ''
         self._carry_offset: Vector | None = None

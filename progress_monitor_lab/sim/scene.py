@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from progress_monitor_lab.sim.tasks import CellState, CellTask, Stage
+from progress_monitor_lab.sim.stages import CellState, CellTask, Stage
 
 Vector = NDArray[np.float64]
 Action = NDArray[np.float32]

@@ -12,11 +12,13 @@ class PlotSink:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
+        self._source = ''
         self._states: list[tuple[float, State]] = []
         self._ticks: list[tuple[float, float, float]] = []
 
     def put(self, played: Played) -> None:
         self._states.append((played.seconds, played.update.state))
+        self._source = self._recording.provenance(played)
         estimate = played.update.estimate
         if estimate is not None:
             self._ticks.append((played.seconds, estimate.progress, estimate.spread))
@@ -38,5 +40,6 @@ class PlotSink:
             [spread for _, _, spread in self._ticks],
         )
         label_axes(axes, self._recording.task, end)
-        figure.savefig(self._recording.out / 'timeline.png')
+        figure.supxlabel(self._source, fontsize=6, color='0.4')
+        figure.savefig(self._recording.out / 'timeline.png', metadata={'Source': self._source})
         pyplot.close(figure)

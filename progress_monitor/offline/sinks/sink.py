@@ -24,6 +24,13 @@ class Recording:
     out: Path
     settings: dict[str, object]
 
+    def provenance(self, played: Played) -> str:
+        """What a number of this recording came from, in a line."""
+        update = played.update
+        named: dict[str, object] = {'prompt': update.prompt_hash, 'model': update.backend.model}
+        named |= {'revision': update.model_revision[:12]} | self.settings
+        return ', '.join(f'{name} {value}' for name, value in named.items() if value)
+
 
 class Sink(Protocol):
     """Takes every picture that was played, in order, and then its end.

@@ -34,5 +34,6 @@ class VideoSink:
             plan=update.plan,
             reasoning=played.estimate.reasoning if played.estimate else '',
             note=update.message if hangs or update.evidence is not Evidence.GOOD else '',
-            footer=f'{played.seconds:.1f} s, tick {update.ticks}',
+            footer=f'{played.seconds:.1f} s, tick {update.ticks}; '
+            f'{self._recording.provenance(played)}',
         )

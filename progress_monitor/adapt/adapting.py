@@ -1,0 +1,168 @@
+"""One-shot adaptation from annotated demonstrations to a written adapter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from progress_monitor.adapt import folder as adapter_folder
+from progress_monitor.adapt.annotation import Annotation
+from progress_monitor.adapt.augmentation import Look
+from progress_monitor.adapt.batches import Eyes
+from progress_monitor.adapt.demonstration import Demonstration, load
+from progress_monitor.adapt.recipe import Recipe, recipe_for
+from progress_monitor.adapt.replay import Replay
+from progress_monitor.adapt.samples import Pool, Rendition, Sample, Sampler, render
+from progress_monitor.adapt.training import Course, Trainer
+from progress_monitor.node_config import NodeConfig
+from progress_monitor.parameters import build
+from progress_monitor.vlm import scene_guard
+from progress_monitor.vlm.loading import VLM, release_memory
+from progress_monitor.vlm.profiles import resolve
+
+HELD_OUT_LOOKS = 2
+HELD_OUT_SAMPLES = 96
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose. ``base`` is the checkpoint's folder or hub name.
+
+    ``vision`` adapts the vision tower as well; ``quantization`` is that of the base while training.
+    ``replay`` is a folder with the checkpoint's old data in ProcVLM's published form, or None, and
+    ``replay_share`` how much of every batch comes from it.
+    """
+
+    base: str
+    out: Path
+    quantization: str = 'none'
+    device: str = 'auto'
+    vision: bool = False
+    replay: Path | None = None
+    replay_share: float = 0.35
+    seed: int = 0
+    threads: int = 1
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """What came of it: the training's course and the demonstrations that it learnt from.
+
+    ``notes`` are sentences for the user.
+    """
+
+    course: Course
+    demonstrations: tuple[Demonstration, ...]
+    config: NodeConfig
+    notes: tuple[str, ...] = ()
+
+
+def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
+    """Train an adapter and write it to ``options.out``; an interrupted training goes on.
+
+    :raises OSError: if a recording cannot be read or something cannot be written.
+    :raises ValueError: if a demonstration, or a training that was begun, cannot be used.
+    :raises VLMError: if the base cannot be loaded.
+    """
+    recipe = options.recipe or recipe_for(options.base)
+    torch.set_num_threads(options.threads)
+    config = build(NodeConfig, resolve({'model.path': options.base}, options.base))
+    vlm = VLM.from_pretrained(options.base, options.quantization, options.device)
+    multiple = vlm.images.multiple
+    period = config.window.sample_period / recipe.pictures_per_sample
+    demonstrations = tuple(
+        load(item, period, config.model.max_pixels, multiple) for item in annotations
+    )
+    rng = np.random.default_rng([options.seed, 1])
+    pool = Pool()
+    looks = [Look.plain(), *(Look.draw(rng) for _ in range(recipe.looks - 1))]
+    renditions = [render(item, pool, look, rng) for item in demonstrations for look in looks]
+    unseen = [
+        render(item, pool, Look.draw(rng), rng)
+        for item in demonstrations
+        for _ in range(HELD_OUT_LOOKS)
+    ]
+    replay = None
+    if options.replay is not None:
+        replay = Replay.read(options.replay, pool, config.model.max_pixels, multiple)
+    sampler = Sampler(
+        renditions,
+        pool,
+        config,
+        recipe.wording,
+        replay.pictures if replay else (),
+        replay.tasks if replay else (),
+    )
+    eyes = Eyes(vlm, pool, options.vision)
+    trainer = Trainer(
+        vlm, recipe, options.out, options.vision, options.seed, _key(annotations, options)
+    )
+    share = options.replay_share
+
+    def draw(count: int, rng: np.random.Generator) -> Sample:
+        if replay is not None and rng.random() < share:
+            return replay.draw(rng)
+        return sampler.draw(count, rng)
+
+    course = trainer.run(draw, sampler.frames, _held_out(unseen, sampler, config), eyes)
+    adapter_folder.write(
+        options.out,
+        trainer.config,
+        trainer.tensors(),
+        adapter_folder.Purpose(
+            tuple(dict.fromkeys(item.task for item in annotations)), options.base, vlm.revision
+        ),
+    )
+    notes = _write_statistics(options.out, eyes, renditions, unseen)
+    del vlm, trainer, eyes
+    release_memory()
+    return Adapted(course, demonstrations, config, notes)
+
+
+def _held_out(unseen: Sequence[Rendition], sampler: Sampler, config: NodeConfig) -> list[Sample]:
+    """Questions of the monitor at even distances over runs of looks that are not learnt from."""
+    samples = []
+    each = max(HELD_OUT_SAMPLES // len(unseen), 8)
+    cameras = unseen[0].demonstration.cameras
+    most = max(config.window.max_images // cameras, 2)
+    for number, rendition in enumerate(unseen):
+        lasts = np.linspace(0, len(rendition.pictures) - 1, each).round().astype(int)
+        for place, last in enumerate(lasts.tolist()):
+            count = (1, min(5, most), min(9, most), most)[(number + place) % 4]
+            samples.append(sampler.of(rendition, last, count))
+    return samples
+
+
+def _write_statistics(
+    folder: Path, eyes: Eyes, renditions: Sequence[Rendition], unseen: Sequence[Rendition]
+) -> tuple[str, ...]:
+    """What the guard against unknown scenes needs to know the new one; why it is not written."""
+    with torch.no_grad():
+        known, held_out = (
+            np.stack(
+                [
+                    eyes.see([picture], fresh=True)[0].float().mean(0).cpu().numpy()
+                    for item in group
+                    for picture in item.pictures.ravel().tolist()
+                ]
+            )
+            for group in (renditions, unseen)
+        )
+    try:
+        scene_guard.write(folder, scene_guard.statistics(known, held_out))
+    except ValueError as error:
+        return (f'unknown scenes are not told from the new one: {error}',)
+    return ()
+
+
+def _key(annotations: Sequence[Annotation], options: Options) -> str:
+    chosen = replace(options, out=Path(), recipe=None, threads=1)
+    said = [[str(item) for item in annotations], str(chosen)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

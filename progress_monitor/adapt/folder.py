@@ -1,0 +1,59 @@
+"""The folder of an adapter: PEFT's published layout, and what it was made for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from progress_monitor.vlm.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+
+ADAPTATION = 'adaptation.json'
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What an adapter was made for: the tasks' texts, and the base with its revision."""
+
+    tasks: tuple[str, ...]
+    base: str
+    revision: str
+
+
+def write(folder: Path, config: Any, tensors: Mapping[str, torch.Tensor], purpose: Purpose) -> None:
+    """Write the adapter's configuration, weights and purpose.
+
+    :param config: PEFT's ``LoraConfig``.
+    :raises OSError: if it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config.base_model_name_or_path = purpose.base
+    config.revision = purpose.revision or None
+    config.inference_mode = True
+    values = {name: _plain(value) for name, value in config.to_dict().items()}
+    _write_json(folder / ADAPTER_CONFIG, values)
+    save_file(dict(tensors), folder / ADAPTER_WEIGHTS, {'format': 'pt'})
+    _write_json(
+        folder / ADAPTATION,
+        {
+            'format': FORMAT,
+            'tasks': list(purpose.tasks),
+            'base': purpose.base,
+            'revision': purpose.revision,
+        },
+    )
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, set | frozenset) else value
+
+
+def _write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + '\n'
+    path.write_text(text, encoding='utf-8')

@@ -1,0 +1,87 @@
+"""How a checkpoint is adapted: published settings where there are any, measured ones elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from progress_monitor.adapt.wording import PUBLISHED, SMALL_CELL, Wording
+from progress_monitor.vlm.profiles import find
+
+ATTENTION = ('q_proj', 'k_proj', 'v_proj', 'o_proj')
+FEED_FORWARD = ('gate_proj', 'up_proj', 'down_proj')
+VISION = ('attn.qkv', 'attn.proj', 'linear_fc1', 'linear_fc2')
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one kind of checkpoint.
+
+    ``targets`` are names of layers with a LoRA of ``rank`` and ``alpha``. A step learns from
+    ``batch`` windows, ``at_once`` of them in one forward. Training ends after ``steps``, or when
+    the held-out loss has not fallen for ``patience`` of its readings, ``read_every`` steps apart.
+    ``looks`` is how often the demonstration is seen under other light and from elsewhere, and
+    ``pictures_per_sample`` how many of its pictures are kept for each sample of the monitor.
+    """
+
+    wording: Wording
+    rank: int
+    alpha: int
+    dropout: float
+    targets: tuple[str, ...]
+    rate: float
+    warm_up: float
+    weight_decay: float
+    steps: int
+    batch: int
+    at_once: int
+    read_every: int
+    patience: int
+    looks: int
+    pictures_per_sample: int
+    digit_weight: float = 1.0
+    checkpointing: bool = False
+
+
+PROCVLM = Recipe(
+    wording=PUBLISHED,
+    rank=64,
+    alpha=128,
+    dropout=0.05,
+    targets=ATTENTION,
+    rate=1e-5,
+    warm_up=0.05,
+    weight_decay=0.01,
+    # Three epochs of a demonstration of about 100 pictures, as published.
+    steps=120,
+    batch=8,
+    at_once=1,
+    read_every=20,
+    patience=3,
+    looks=4,
+    pictures_per_sample=2,
+    checkpointing=True,
+)
+SMALL = Recipe(
+    wording=SMALL_CELL,
+    rank=16,
+    alpha=32,
+    dropout=0.0,
+    targets=(*ATTENTION, *FEED_FORWARD),
+    rate=2e-3,
+    warm_up=0.05,
+    weight_decay=0.01,
+    steps=400,
+    batch=24,
+    at_once=24,
+    read_every=40,
+    patience=4,
+    looks=24,
+    pictures_per_sample=5,
+    digit_weight=2.0,
+)
+
+
+def recipe_for(model_path: str) -> Recipe:
+    """The settings that suit a checkpoint, by its name or its sizes."""
+    profile = find('auto', model_path)
+    return SMALL if profile is not None and profile.name == 'small_cell' else PROCVLM

@@ -1,0 +1,228 @@
+"""Questions and answers drawn from demonstrations, as the monitor will ask them.
+
+Windows hold 1 frame (30 %) or from the fewest to the most that the monitor shows, about its own
+pace apart (arXiv 2605.08774 has 1, or 5 to 17). What must not be learnt from a single run, such as
+that more frames mean more progress, is broken: the robot waits, stops, and takes its work back.
+Other tasks asked about these pictures, and this task about other pictures, are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from progress_monitor.adapt.augmentation import Look, Picture, pause, reverse, window
+from progress_monitor.adapt.demonstration import Demonstration
+from progress_monitor.adapt.wording import Wording
+from progress_monitor.memory import done_sentence
+from progress_monitor.node_config import NodeConfig
+from progress_monitor.strategies import make_strategy
+from progress_monitor.types import Frame, Recollection, View
+
+SINGLE = 0.3
+PAUSED, REVERSED, AT_END = 0.2, 0.15, 0.25
+OTHER_TASK, OTHER_SCENE, PREFIX = 0.07, 0.06, 0.06
+MEMORY_MISSING, MEMORY_WRONG = 0.25, 0.2
+# The published windows' longest way from frame to frame, and shortest, in samples of the monitor.
+STRIDES = (0.5, 1.6)
+# Texts of tasks that no single demonstration shows.
+ELSEWHERE = (
+    'fold the towel',
+    'water the plant',
+    'close the laptop',
+    'stack the plates',
+    'hang up the coat',
+    'peel the potato',
+    'unlock the door',
+    'wipe the window',
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One question and its answer; a frame's ``uid`` is the index of its picture in the pool."""
+
+    parts: tuple[str | Frame, ...]
+    answer: str
+
+
+class Pool:
+    """Pictures that samples show, each once: ``images`` are (height, width, 3) uint8."""
+
+    def __init__(self) -> None:
+        self.images: list[Picture] = []
+
+    def add(self, image: Picture) -> int:
+        """Keep a picture; its index."""
+        self.images.append(image)
+        return len(self.images) - 1
+
+    def frame(self, index: int) -> Frame:
+        """The picture as a frame of a question."""
+        return Frame(index, 'camera', index, self.images[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Rendition:
+    """A demonstration under one look: (n, cameras) indices into the pool."""
+
+    demonstration: Demonstration
+    pictures: NDArray[np.int64]
+
+
+def render(
+    demonstration: Demonstration, pool: Pool, look: Look, rng: np.random.Generator
+) -> Rendition:
+    """Put all pictures of a demonstration into the pool, as ``look`` shows them."""
+    rows = [
+        [pool.add(look.apply(image, rng)) for image in sample] for sample in demonstration.images
+    ]
+    return Rendition(demonstration, np.array(rows, np.int64))
+
+
+class Sampler:
+    """Draws samples of the renditions; equal random numbers give equal samples.
+
+    :param foreign: indices of pictures of other scenes; may be empty.
+    :param foreign_tasks: texts of tasks that the renditions do not show.
+    """
+
+    def __init__(
+        self,
+        renditions: Sequence[Rendition],
+        pool: Pool,
+        config: NodeConfig,
+        wording: Wording,
+        foreign: Sequence[int] = (),
+        foreign_tasks: Sequence[str] = (),
+    ) -> None:
+        self._renditions = renditions
+        self._pool = pool
+        self._config = config
+        self._strategy = make_strategy(replace(config, strategy='procvlm'))
+        self._wording = wording
+        self._foreign = foreign
+        shown = {item.demonstration.task for item in renditions}
+        self._foreign_tasks = tuple(
+            task for task in (*foreign_tasks, *ELSEWHERE) if task not in shown
+        )
+
+    def frames(self, rng: np.random.Generator) -> int:
+        """Samples of the monitor that a window shall hold."""
+        if rng.random() < SINGLE:
+            return 1
+        cameras = self._renditions[0].demonstration.cameras
+        bounds = self._config.window
+        fewest = max(-(-bounds.min_images // cameras), 2)
+        most = max(bounds.max_images // cameras, fewest)
+        return int(rng.integers(fewest, most + 1))
+
+    def draw(self, count: int, rng: np.random.Generator) -> Sample:
+        """One sample whose window holds ``count`` samples of the monitor."""
+        rendition = self._renditions[int(rng.integers(len(self._renditions)))]
+        demonstration = rendition.demonstration
+        kind = rng.random()
+        if kind < OTHER_SCENE and self._foreign:
+            shown = [int(rng.choice(np.asarray(self._foreign))) for _ in range(count)]
+            if rng.random() < 0.5:
+                shown = [shown[-1]] * count
+            return self._refused(tuple(shown), demonstration.task, rng)
+        indices, last = self._window(demonstration, count, rng)
+        pictures = tuple(int(item) for item in rendition.pictures[indices].ravel())
+        if kind < OTHER_SCENE + OTHER_TASK:
+            return self._refused(pictures, str(rng.choice(self._foreign_tasks)), rng)
+        task, steps, progress, stage = (
+            demonstration.task,
+            demonstration.steps,
+            float(demonstration.progress[last]),
+            int(demonstration.stage[last]),
+        )
+        if kind < OTHER_SCENE + OTHER_TASK + PREFIX and len(steps) > 1:
+            task, steps, progress, stage = _prefix(demonstration, last, rng)
+        reason = demonstration.reason if task == demonstration.task else ''
+        said = self._wording.answer(progress, steps[stage:], reason)
+        memory = self._memory(demonstration, steps, indices, stage, rng)
+        return Sample(self._parts(pictures, task, memory), said)
+
+    def of(self, rendition: Rendition, last: int, count: int) -> Sample:
+        """What the monitor asks at a sample of a run that has gone well until then."""
+        demonstration = rendition.demonstration
+        stride = self._config.window.sample_period / demonstration.period_s
+        ages = np.arange(count)[::-1] * stride
+        indices = np.maximum(np.rint(last - ages), 0).astype(np.int64)
+        pictures = tuple(int(item) for item in rendition.pictures[indices].ravel())
+        stage = int(demonstration.stage[last])
+        steps = demonstration.steps
+        before = int(demonstration.stage[max(last - round(2 * stride), 0)])
+        said = self._wording.answer(
+            float(demonstration.progress[last]), steps[stage:], demonstration.reason
+        )
+        memory = done_sentence(steps[:before]) if self._config.memory.in_prompt else ''
+        return Sample(self._parts(pictures, demonstration.task, memory), said)
+
+    def _window(
+        self, demonstration: Demonstration, count: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], int]:
+        length = len(demonstration.stage)
+        last = int(rng.integers(length))
+        if rng.random() < AT_END:
+            # Whether it is done hangs on details: the end is asked about more often.
+            end = int(np.argmax(demonstration.progress >= demonstration.progress[-1]))
+            last = int(rng.integers(max(end - length // 8, 0), length))
+        stride = self._config.window.sample_period / demonstration.period_s
+        indices = window(last, count, stride * rng.uniform(*STRIDES), rng)
+        kind = rng.random()
+        if kind < PAUSED:
+            indices = pause(indices, rng)
+        elif kind < PAUSED + REVERSED:
+            indices = reverse(indices, length - 1, rng)
+        return indices, last
+
+    def _refused(self, pictures: tuple[int, ...], task: str, rng: np.random.Generator) -> Sample:
+        memory = ''
+        if self._config.memory.in_prompt and rng.random() < 0.5:
+            memory = done_sentence(())
+        return Sample(self._parts(pictures, task, memory), self._wording.refusal)
+
+    def _memory(
+        self,
+        demonstration: Demonstration,
+        steps: tuple[str, ...],
+        indices: NDArray[np.int64],
+        stage: int,
+        rng: np.random.Generator,
+    ) -> str:
+        """The memory's sentence: right, a little behind, missing or wrong."""
+        kind = rng.random()
+        if not self._config.memory.in_prompt or kind < MEMORY_MISSING:
+            return ''
+        if kind < MEMORY_MISSING + MEMORY_WRONG:
+            return done_sentence(steps[: int(rng.integers(len(steps) + 1))])
+        back = indices[-1 - int(rng.integers(0, min(3, len(indices))))]
+        before = min(int(demonstration.stage[back]), len(steps))
+        return done_sentence(steps[: min(before, stage)])
+
+    def _parts(self, pictures: tuple[int, ...], task: str, done: str) -> tuple[str | Frame, ...]:
+        frames = tuple(self._pool.frame(index) for index in pictures)
+        view = View(frames, frames[-1].stamp_ns)
+        (question,) = self._strategy.ask(view, Recollection(task, done))
+        return question.parts
+
+
+def _prefix(
+    demonstration: Demonstration, last: int, rng: np.random.Generator
+) -> tuple[str, tuple[str, ...], float, int]:
+    """A distractor: another task that shares the first steps, and is done after them.
+
+    As in R2VLM (arXiv 2603.17312), so that the text is read and not only the pictures.
+    """
+    steps = demonstration.steps
+    count = int(rng.integers(1, len(steps)))
+    after = np.flatnonzero(demonstration.stage >= count)
+    whole = float(demonstration.progress[after[0]]) if after.size else 1.0
+    progress = min(float(demonstration.progress[last]) / max(whole, 1e-9), 1.0)
+    task = ', then '.join(step.rstrip('. ').casefold() for step in steps[:count])
+    return task, steps[:count], progress, min(int(demonstration.stage[last]), count)

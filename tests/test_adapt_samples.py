@@ -1,0 +1,141 @@
+"""Samples of an adaptation: what is shown, what is asked, what is to be answered."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from progress_monitor.adapt.annotation import Annotation, AnnotationError, Stage
+from progress_monitor.adapt.augmentation import Look, pause, reverse, window
+from progress_monitor.adapt.demonstration import Demonstration, load
+from progress_monitor.adapt.samples import Pool, Sampler, render
+from progress_monitor.adapt.wording import PUBLISHED, SMALL_CELL
+from progress_monitor.config import MemoryConfig
+from progress_monitor.node_config import NodeConfig
+from progress_monitor.types import Frame
+from progress_monitor_lab.training import answers
+
+STEPS = ('Reach the knob', 'Turn the knob')
+
+
+def demonstration(count: int = 40) -> Demonstration:
+    stage = np.minimum(np.arange(count) * 3 // (count - 4), 2)
+    images = tuple((np.full((64, 64, 3), 20 + index, np.uint8),) for index in range(count))
+    progress = np.minimum(np.arange(count) / (2 * (count - 4) // 3 + 1), 1.0)
+    progress[stage == 2] = 1.0
+    return Demonstration('turn the knob', STEPS, images, progress, stage, 0.1, True)
+
+
+@pytest.fixture(scope='module')
+def sampler() -> tuple[Sampler, Pool, Demonstration]:
+    shown = demonstration()
+    pool = Pool()
+    config = NodeConfig(memory=MemoryConfig(in_prompt=True))
+    renditions = [render(shown, pool, Look.plain(), np.random.default_rng(0))]
+    foreign = [pool.add(np.full((64, 64, 3), 250, np.uint8))]
+    return Sampler(renditions, pool, config, SMALL_CELL, foreign, ('open the door',)), pool, shown
+
+
+def test_an_answer_tells_the_progress_and_the_steps_of_the_newest_frame(
+    sampler: tuple[Sampler, Pool, Demonstration],
+) -> None:
+    drawn, pool, shown = sampler
+    rng = np.random.default_rng(5)
+    kinds = set()
+    for _ in range(400):
+        sample = drawn.draw(drawn.frames(rng), rng)
+        frames = [part for part in sample.parts if isinstance(part, Frame)]
+        text = sample.parts[-1]
+        assert isinstance(text, str)
+        level = int(pool.images[frames[-1].uid][0, 0, 0])
+        if 'n/a' in sample.answer:
+            kinds.add('scene' if level == 250 else 'task')
+            assert level == 250 or '"turn the knob"' not in text
+            continue
+        if '"turn the knob"' not in text:
+            assert '"reach the knob"' in text
+            kinds.add('prefix')
+            continue
+        place = level - 20
+        left = STEPS[int(shown.stage[place]) :]
+        assert sample.answer == SMALL_CELL.answer(float(shown.progress[place]), left)
+        kinds.add('done' if not left else 'working')
+        levels = [int(pool.images[frame.uid][0, 0, 0]) for frame in frames]
+        if len(levels) > 1 and levels[-1] < max(levels):
+            kinds.add('undone')
+        if len(levels) > 1 and len(set(levels)) == 1:
+            kinds.add('still')
+    assert kinds == {'scene', 'task', 'prefix', 'done', 'working', 'undone', 'still'}
+
+
+def test_windows_hold_one_frame_or_those_of_the_monitor(
+    sampler: tuple[Sampler, Pool, Demonstration],
+) -> None:
+    rng = np.random.default_rng(1)
+    counts = {sampler[0].frames(rng) for _ in range(500)}
+    assert counts == {1, *range(5, 18)}
+
+
+def test_a_window_that_is_edited_still_ends_with_its_newest_frame() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        last = int(rng.integers(0, 50))
+        indices = window(last, int(rng.integers(1, 18)), 4.0, rng)
+        for edited in (indices, pause(indices, rng), reverse(indices, 60, rng)):
+            assert edited[-1] == last
+            assert len(edited) == len(indices)
+            assert edited.min() >= 0 and edited.max() <= 60
+
+
+def test_a_look_is_the_same_from_first_to_last_and_none_changes_nothing() -> None:
+    rng = np.random.default_rng(4)
+    image = rng.integers(0, 255, (64, 96, 3)).astype(np.uint8)
+    assert np.array_equal(Look.plain().apply(image, rng), image)
+    look = Look.draw(rng)
+    one, other = (look.apply(image, np.random.default_rng(9)) for _ in range(2))
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, image)
+
+
+def test_the_small_checkpoints_words_are_those_that_it_was_trained_with() -> None:
+    for progress, left in ((0.07, STEPS), (0.996, STEPS[1:]), (1.0, ())):
+        assert SMALL_CELL.answer(progress, left) == answers.answer(progress, left)
+    assert SMALL_CELL.refusal == answers.refusal()
+
+
+def test_published_answers_name_a_reason_and_two_decimals() -> None:
+    said = PUBLISHED.answer(0.4213, STEPS)
+    assert said.endswith('is <progress>42.13%</progress>.')
+    assert re.search(r'required: \n1\. Reach the knob\n2\. Turn the knob\n', said)
+    done = PUBLISHED.answer(1.0, (), 'the knob points up')
+    assert done.startswith('Image shows the final result. Reason: the knob points up.\n')
+
+
+def film(path: Path, count: int) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 10.0, (64, 64))
+    for index in range(count):
+        writer.write(np.full((64, 64, 3), 5 * index, np.uint8))
+    writer.release()
+
+
+def test_a_recording_is_read_at_an_even_pace_with_its_stages(tmp_path: Path) -> None:
+    path = tmp_path / 'run.mp4'
+    film(path, 40)
+    stages = (Stage('a', 0.5, 1.5), Stage('b', 1.5, 3.0))
+    found = load(Annotation('turn', (path,), stages, True), 0.2, 64 * 64, 32)
+    assert [int(value) for value in np.bincount(found.stage)] == [5, 7, 5]
+    assert found.images[0][0].shape == (64, 64, 3)
+    assert found.progress[0] == 0.0 and found.progress[-1] == 1.0
+    assert found.finished(len(found.stage) - 1) and not found.finished(0)
+
+
+def test_a_stage_that_lies_beyond_the_recording_is_named(tmp_path: Path) -> None:
+    path = tmp_path / 'run.mp4'
+    film(path, 10)
+    stages = (Stage('a', 0.0, 5.0), Stage('b', 5.0, 6.0))
+    with pytest.raises(AnnotationError, match='stage 2'):
+        load(Annotation('turn', (path,), stages, True), 0.2, 64 * 64, 32)

@@ -1,0 +1,219 @@
+"""An adapter trained on a tiny checkpoint: written as published, resumed, loaded, judged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from progress_monitor.__main__ import main
+from progress_monitor.adapt.adapting import Adapted, Options, adapt
+from progress_monitor.adapt.annotation import Annotation, Stage, write
+from progress_monitor.adapt.playing import Curve
+from progress_monitor.adapt.recipe import PROCVLM, Recipe, recipe_for
+from progress_monitor.adapt.replay import Replay, ReplayError
+from progress_monitor.adapt.report import decide, figures, thresholds
+from progress_monitor.adapt.samples import Pool
+from progress_monitor.adapt.training import Trainer, TrainingError
+from progress_monitor.vlm.errors import VLMError
+from progress_monitor.vlm.loading import VLM
+from progress_monitor.vlm.tiny import TINY_TEXT, TINY_VISION, make_checkpoint
+
+RECIPE = replace(
+    PROCVLM, rank=4, alpha=8, dropout=0.1, rate=1e-2, steps=4, batch=2, at_once=1, read_every=2,
+    looks=4, checkpointing=False,
+)  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp('base')
+    return str(make_checkpoint(folder, TINY_TEXT, TINY_VISION, spread=0.1))
+
+
+@pytest.fixture(scope='module')
+def annotation(tmp_path_factory: pytest.TempPathFactory) -> Annotation:
+    path = tmp_path_factory.mktemp('film') / 'run.mp4'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 10.0, (64, 64))
+    for index in range(50):
+        picture = np.full((64, 64, 3), 90, np.uint8)
+        picture[20:40, index : index + 12] = (30, 200, 250)
+        writer.write(picture)
+    writer.release()
+    stages = (Stage('Reach the knob', 0.0, 2.0), Stage('Turn the knob', 2.0, 4.0))
+    return Annotation('turn the knob', (path,), stages, True)
+
+
+def run(base: str, annotation: Annotation, out: Path, **changed: Any) -> Adapted:
+    options = Options(base, out, device='cpu', recipe=changed.pop('recipe', RECIPE))
+    return adapt([annotation], replace(options, **changed))
+
+
+def adapter(folder: Path) -> dict[str, Any]:
+    return load_file(folder / 'adapter_model.safetensors')
+
+
+@pytest.fixture(scope='module')
+def trained(base: str, annotation: Annotation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp('adapter')
+    run(base, annotation, out)
+    return out
+
+
+def test_the_adapter_has_the_published_layout_and_says_what_it_is_for(
+    trained: Path, base: str
+) -> None:
+    config = json.loads((trained / 'adapter_config.json').read_text())
+    assert config['peft_type'] == 'LORA'
+    assert config['target_modules'] == ['k_proj', 'o_proj', 'q_proj', 'v_proj']
+    revision = VLM.from_pretrained(base, device='cpu').revision
+    assert json.loads((trained / 'adaptation.json').read_text()) == {
+        'format': 1,
+        'tasks': ['turn the knob'],
+        'base': base,
+        'revision': revision,
+    }
+    assert revision and config['revision'] == revision
+    assert not [path for path in trained.iterdir() if path.suffix in ('.bin', '.pt', '.pkl')]
+    assert (trained / 'scene_statistics.safetensors').is_file()
+    assert any(float(value.abs().max()) > 0 for name, value in adapter(trained).items()
+               if '.lora_B.' in name)  # fmt: skip
+
+
+@pytest.mark.parametrize('quantization', ['none', 'nf4'])
+def test_the_adapter_loads_over_its_base(trained: Path, base: str, quantization: str) -> None:
+    vlm = VLM.from_pretrained(base, quantization, 'cpu', adapter=str(trained))
+    assert any('made for' in note for note in vlm.notes)
+
+
+def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
+    base: str, annotation: Annotation, trained: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    step = Trainer._step
+
+    def killed(self: Trainer, *arguments: Any) -> float:
+        if self.course.step == 3:
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, '_step', killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(base, annotation, tmp_path)
+    assert not (tmp_path / 'adapter_model.safetensors').exists()
+    with pytest.raises(TrainingError, match='other settings'):
+        run(base, annotation, tmp_path, recipe=replace(RECIPE, steps=5))
+    steps = []
+    monkeypatch.setattr(
+        Trainer, '_step', lambda self, *a: steps.append(self.course.step) or step(self, *a)
+    )
+    run(base, annotation, tmp_path)
+    assert steps == [2, 3]
+    for name, value in adapter(trained).items():
+        assert np.allclose(adapter(tmp_path)[name], value, atol=1e-6), name
+
+
+def test_a_base_in_four_bits_is_adapted_and_the_vision_tower_if_asked(
+    base: str, annotation: Annotation, tmp_path: Path
+) -> None:
+    short: Recipe = replace(RECIPE, steps=1, read_every=1)
+    run(base, annotation, tmp_path, recipe=short, quantization='nf4', vision=True)
+    assert any('visual.blocks.0.attn.qkv' in name for name in adapter(tmp_path))
+
+
+def test_old_data_in_the_published_form_is_read_and_what_is_none_is_named(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / '000001.jpg'), np.full((64, 64, 3), 9, np.uint8))
+    row = {
+        'image': ['000001.jpg', '000001.jpg'],
+        'conversations': [
+            {'from': 'human', 'value': '<image>\n<image>\nHow far is the task "open the door"?'},
+            {'from': 'gpt', 'value': '<progress>12.00%</progress>'},
+        ],
+    }
+    (tmp_path / 'qa_pairs.jsonl').write_text(json.dumps(row) + '\n')
+    pool = Pool()
+    replay = Replay.read(tmp_path, pool, 64 * 64, 32)
+    assert len(pool.images) == 1
+    assert replay.tasks == ('open the door',)
+    assert replay.samples[0].parts[-1] == 'How far is the task "open the door"?'
+    assert replay.samples[0].answer == '<progress>12.00%</progress>'
+    row['image'] = ['000001.jpg']
+    (tmp_path / 'qa_pairs.jsonl').write_text(json.dumps(row) + '\n')
+    with pytest.raises(ReplayError, match='line 1'):
+        Replay.read(tmp_path, Pool(), 64 * 64, 32)
+
+
+def curve(name: str, progress: np.ndarray, successes: tuple[float, ...] = ()) -> Curve:
+    seconds = np.arange(len(progress)) * 0.5
+    truth = np.linspace(0.0, 1.0, len(progress))
+    finished = truth >= 0.9
+    return Curve(name, seconds, progress, truth, finished, successes, (), 0.01)
+
+
+def test_the_verdict_trusts_what_follows_the_work_and_nothing_else() -> None:
+    line = np.linspace(0.0, 1.0, 20)
+    good = curve('demonstration', line, (9.0,))
+    assert figures(good)['voc'] == pytest.approx(1.0)
+    assert decide({'demonstration': good}, True).reasons == ()
+    cases = {
+        'follow': curve('demonstration', np.full(20, 0.5), (9.0,)),
+        'off by': curve('demonstration', line * 0.5, (9.0,)),
+        'not called': curve('demonstration', line),
+        'too early': curve('demonstration', line, (2.0, 9.0)),
+        'refusals': curve('demonstration', np.where(line < 0.5, np.nan, line), (9.0,)),
+    }
+    for word, case in cases.items():
+        assert word in decide({'demonstration': case}, True).sentence, word
+    assert 'standstill' in decide({'stopped at 50 %': good}, True).sentence
+    assert 'another task' in decide({'other task': good}, True).sentence
+
+
+def test_thresholds_come_from_the_calibration() -> None:
+    line = np.linspace(0.0, 1.0, 30)
+    stopped = curve('stopped at 50 %', np.minimum(line, 0.5))
+    values = thresholds({'demonstration': curve('demonstration', line), 'stopped at 50 %': stopped})
+    assert 0.5 < values['success.progress'] <= 1.0
+    assert thresholds({'demonstration': curve('demonstration', line)}) == {}
+
+
+def test_the_command_adapts_and_reports(
+    base: str, annotation: Annotation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write([annotation], tmp_path / 'demonstrations.json')
+    out = tmp_path / 'adapter'
+    arguments = [str(tmp_path / 'demonstrations.json'), '--model', base, '--out', str(out)]
+    # One step teaches a checkpoint of random weights nothing, and the verdict says so.
+    assert main(['adapt', *arguments, '--steps', '1', '--device', 'cpu', '--threads', '1']) == 1
+    report = json.loads((out / 'report.json').read_text())
+    assert report['trusted'] is False
+    assert report['verdict'].startswith('Do not trust the monitor here')
+    assert {'demonstration', 'held out 1', 'other task'} <= set(report['curves'])
+    assert (out / 'report.png').stat().st_size > 1000
+    assert 'Do not trust' in capsys.readouterr().out
+
+
+def test_what_cannot_be_used_is_told_in_a_sentence(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'none.json').write_text('{"demonstrations": []}')
+    given = ['adapt', str(tmp_path / 'none.json'), '--model', base, '--out', str(tmp_path / 'a')]
+    assert main(given) == 2
+    assert 'holds no demonstration' in capsys.readouterr().err
+
+
+def test_the_small_checkpoint_has_settings_of_its_own(base: str) -> None:
+    assert recipe_for('models/small_cell').rank != PROCVLM.rank
+    assert recipe_for('ce-amtic/ProcVLM-2B') == PROCVLM
+    assert (PROCVLM.rank, PROCVLM.alpha, PROCVLM.rate) == (64, 128, 1e-5)
+
+
+def test_a_base_that_is_missing_is_named(annotation: Annotation, tmp_path: Path) -> None:
+    with pytest.raises(VLMError, match='missing'):
+        run(str(tmp_path / 'missing'), annotation, tmp_path / 'out')
