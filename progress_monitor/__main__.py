@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -15,7 +16,11 @@ COMMANDS = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command that the first argument names; 2 if it names none."""
+    """Run the command that the first argument names; 2 if it names none.
+
+    Other codes are the command's own, 130 if it is interrupted, and 141 if what it prints to is
+    closed, as shells have it.
+    """
     if not arguments or arguments[0] not in COMMANDS:
         print(
             f'usage: python -m progress_monitor {{{",".join(COMMANDS)}}} ...\n'
@@ -23,7 +28,18 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    return int(import_module(COMMANDS[arguments[0]]).main(arguments[1:]))
+    try:
+        try:
+            return int(import_module(COMMANDS[arguments[0]]).main(arguments[1:]))
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # What is left would be tried again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from synchronous import Said, SynchronousBackend, generated
 
+from progress_monitor import __main__ as entry
 from progress_monitor.config import MonitorConfig
 from progress_monitor.monitor import ProgressMonitor, check_task
 from progress_monitor.offline import calibrate, command
@@ -215,3 +216,30 @@ def test_what_is_no_record_of_a_run_is_named_by_its_line(
     assert calibrate.main(given) == 2
     assert 'bad.jsonl: line 3 is no tick' in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_pipe_that_is_closed_ends_a_command_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    buffered = {k: v for k, v in os.environ.items() if k != 'PYTHONUNBUFFERED'}
+    with os.fdopen(writer, 'wb') as closed:
+        ran = subprocess.run(
+            [sys.executable, '-m', 'progress_monitor', 'watch', '--help'],
+            env=buffered,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert (ran.returncode, ran.stderr) == (141, b'')
+
+
+def test_a_command_that_is_interrupted_while_it_starts_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(entry, 'import_module', interrupted)
+    assert entry.main(['watch']) == 130
+    assert capsys.readouterr().err == 'interrupted\n'
