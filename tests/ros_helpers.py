@@ -172,7 +172,7 @@ class Probe:
         self.node.destroy_node()
         rclpy.try_shutdown(context=self.context)
 
-    def wait(self, until: Callable[[], T], timeout: float = 60.0, what: str = '') -> T:
+    def wait(self, until: Callable[[], T], timeout: float = 180.0, what: str = '') -> T:
         """Spin, with the camera running at 20 Hz, until ``until`` is true; return its value."""
         deadline = time.monotonic() + timeout
         while not (value := until()):
@@ -196,7 +196,7 @@ class Probe:
         start = now()
         self.wait(lambda: now() - start > seconds, what=f'{seconds:g} s of the node')
 
-    def call(self, kind: Any, name: str, request: Any, timeout: float = 60.0) -> Any:
+    def call(self, kind: Any, name: str, request: Any, timeout: float = 180.0) -> Any:
         """Call a service and return its answer."""
         client = self._client(kind, name)
         self.wait(client.service_is_ready, timeout, f'service {name}')
@@ -213,7 +213,7 @@ class Probe:
         """State of the newest status; 0 before the first."""
         return self.status[-1].state if self.status else 0
 
-    def wait_state(self, *states: int, timeout: float = 60.0) -> MonitorStatus:
+    def wait_state(self, *states: int, timeout: float = 180.0) -> MonitorStatus:
         self.wait(lambda: self.state() in states, timeout, f'state {states}')
         return self.status[-1]
 

@@ -43,7 +43,7 @@ class Rig:
         self.publisher.publish(message)
 
     def wait(self, until: Callable[[], bool], each: Callable[[], None] = lambda: None) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not until():
             assert time.monotonic() < deadline
             each()

@@ -48,7 +48,7 @@ def started(
     )
     with running(tmp_path, fresh_domain(), command) as (probe, processes):
         probe.show = 0.2
-        probe.wait(lambda: probe.progress, timeout=120, what='the first tick')
+        probe.wait(lambda: probe.progress, what='the first tick')
         yield probe, processes[0]
 
 

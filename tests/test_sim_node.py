@@ -37,7 +37,7 @@ class Ear:
     def wait_frames(self, count: int) -> None:
         goal = len(self.images) + count
         self.probe.wait(
-            lambda: len(self.images) >= goal and len(self.truths) >= goal, 90.0, 'images'
+            lambda: len(self.images) >= goal and len(self.truths) >= goal, 180.0, 'images'
         )
 
     def wait_shown_since_fault(self, count: int) -> None:
@@ -48,7 +48,7 @@ class Ear:
             images = sum(stamp_ns(image.header.stamp) > since for image in self.images)
             return images >= count <= sum(stamp_ns(truth.stamp) > since for truth in self.truths)
 
-        self.probe.wait(enough, 90.0, 'images')
+        self.probe.wait(enough, 180.0, 'images')
 
     def pixels(self, number: int) -> Any:
         return np.frombuffer(self.images[number].data, np.uint8)
@@ -95,7 +95,7 @@ def test_pictures_and_truth_come_in_real_time_with_one_stamp(tmp_path: Path) -> 
 
 def test_a_replan_frees_a_robot_that_a_camera_shows_standing_still(tmp_path: Path) -> None:
     with cell(tmp_path, fault='freeze_robot', fault_at=0.2) as (ear, _):
-        ear.probe.wait(lambda: ear.truths and ear.truths[-1].fault, 90.0, 'the fault')
+        ear.probe.wait(lambda: ear.truths and ear.truths[-1].fault, 180.0, 'the fault')
         assert ear.truths[-1].fault == 'freeze_robot'
         ear.wait_shown_since_fault(10)
         # Its camera still delivers: no two pictures are the same.
@@ -104,14 +104,14 @@ def test_a_replan_frees_a_robot_that_a_camera_shows_standing_still(tmp_path: Pat
         before = ear.truths[-1].progress
         answer = ear.probe.call(Trigger, '/cell/replan', Trigger.Request())
         assert answer.success
-        ear.probe.wait(lambda: ear.truths[-1].progress > before + 0.1, 60.0, 'progress')
+        ear.probe.wait(lambda: ear.truths[-1].progress > before + 0.1, 180.0, 'progress')
         assert ear.truths[-1].replans == 1
         assert ear.truths[-1].fault == ''
 
 
 def test_a_frozen_camera_repeats_its_picture_under_new_stamps(tmp_path: Path) -> None:
     with cell(tmp_path, fault='freeze_camera', fault_at=0.2) as (ear, _):
-        ear.probe.wait(lambda: ear.truths and ear.truths[-1].fault, 90.0, 'the fault')
+        ear.probe.wait(lambda: ear.truths and ear.truths[-1].fault, 180.0, 'the fault')
         ear.wait_shown_since_fault(3)
         assert np.array_equal(ear.pixels(-1), ear.pixels(-2))
         assert stamp_ns(ear.images[-1].header.stamp) > stamp_ns(ear.images[-2].header.stamp)
@@ -121,7 +121,7 @@ def test_the_robot_waits_for_the_monitors_model(tmp_path: Path) -> None:
     with cell(tmp_path, wait_for='/watcher') as (ear, process):
         publisher = ear.probe.node.create_publisher(MonitorStatus, '/watcher/status', LATCHED)
         publisher.publish(MonitorStatus(state=MonitorStatus.STATE_LOADING))
-        ear.probe.wait(lambda: 'waits until' in process.output(), 90.0, 'the node')
+        ear.probe.wait(lambda: 'waits until' in process.output(), 180.0, 'the node')
         for _ in range(20):  # the node is at work, and the robot is not
             ear.probe.call(GetParameters, '/cell/get_parameters', GetParameters.Request())
         released_ns = ear.probe.node.get_clock().now().nanoseconds
@@ -155,6 +155,6 @@ def test_wrong_parameters_end_the_node_with_a_sentence(
     values: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     process = Process(fresh_domain(), [*NODE, *arguments(values)], tmp_path / 'log')
-    assert process.child.wait(90) == 2
+    assert process.child.wait(180) == 2
     assert said in process.output()
     assert 'Traceback' not in process.output()
