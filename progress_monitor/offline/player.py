@@ -19,6 +19,7 @@ from progress_monitor.types import (
     Frame,
     Generated,
     MonitorUpdate,
+    Scored,
     State,
     Task,
     new_uid,
@@ -120,6 +121,9 @@ def row(played: Played, source: str, task: str, sample: int) -> dict[str, Any]:
         'spread': _known(estimate.spread),
         'noise': _known(update.noise),
         'confidence': _known(update.confidence),
+        'log_probabilities': list(update.answer.log_probabilities)
+        if isinstance(update.answer, Scored)
+        else None,
         'success_probability': _known(estimate.success_probability),
         'remaining_steps': None
         if estimate.remaining_steps is None

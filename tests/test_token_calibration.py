@@ -1,0 +1,35 @@
+"""Floor and ceiling of the token reading from runs with known ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from progress_monitor.parameters import ParameterError
+from progress_monitor.strategies.calibration import calibrate
+
+
+def run(seed: int, rest: int = 8):
+    """Readings that rise from -4 to -0.6 and stand at -0.1 once the task is done."""
+    noise = np.random.default_rng(seed).normal(0.0, 0.02, 30 + rest)
+    work = np.linspace(-4.0, -0.6, 30)
+    readings = np.concatenate([work, np.full(rest, -0.1)]) + noise
+    return readings.tolist(), [False] * 30 + [True] * rest
+
+
+def test_the_ceiling_parts_done_from_nearly_done_and_the_floor_is_the_start():
+    runs, finished = zip(*(run(seed) for seed in range(4)), strict=True)
+    found = calibrate(runs, finished, 3)
+    assert found.floor == pytest.approx(-3.9, abs=0.15)
+    assert -0.6 < found.ceiling < -0.1
+    assert found.true_rate == 1.0
+    assert found.false_rate < 0.05
+
+
+def test_runs_that_show_no_end_or_no_rise_are_refused():
+    readings, _ = run(0)
+    with pytest.raises(ParameterError, match='unfinished and finished'):
+        calibrate([readings], [[False] * len(readings)], 3)
+    flat = [-1.0] * 20
+    with pytest.raises(ParameterError, match='no higher'):
+        calibrate([flat], [[False] * 10 + [True] * 10], 3)
