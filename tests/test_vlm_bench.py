@@ -43,6 +43,12 @@ def test_every_policy_is_measured_and_identical(tmp_path, capsys):
         assert case['identical_outputs'] == 1.0
         assert case['vision_frames_encoded_per_tick'] < 3
         assert case['ratio_median'] > 0
+    found = {row['strategy']: row for row in report['strategies']}
+    assert set(found) == {'procvlm', 'topreward', 'progresslm', 'recurrent'}
+    assert found.pop('topreward')['largest_difference'] <= 1e-4
+    for row in found.values():
+        assert row['identical_tokens'] == 1.0
+        assert row['ticks'] >= 1
     assert report['long']['ticks'] == 30
     assert report['long']['late_memory_mb'] > 0
     assert 'growing' in capsys.readouterr().out

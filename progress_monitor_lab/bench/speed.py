@@ -81,6 +81,7 @@ def _measure(options: argparse.Namespace) -> int:
     from progress_monitor.vlm.quantization import check_kernel
     from progress_monitor_lab.bench.speed_cases import Device, run_case, soak
     from progress_monitor_lab.bench.speed_episode import record
+    from progress_monitor_lab.bench.speed_strategies import run_strategies
 
     torch.set_num_threads(options.threads)
     texts = json.loads(ANSWERS.read_text(encoding='utf-8')) if options.force_text else []
@@ -88,6 +89,7 @@ def _measure(options: argparse.Namespace) -> int:
     if options.bandwidth and options.peak:
         peak = Device(options.bandwidth, options.peak)
     cases: list[dict[str, Any]] = []
+    strategies: list[dict[str, Any]] = []
     long: dict[str, float] | None = None
     sizes = [_size(text) for text in options.size]
     recorded = [
@@ -111,13 +113,20 @@ def _measure(options: argparse.Namespace) -> int:
                 )
                 cases.append(dataclasses.asdict(case))
                 _print_case(cases[-1], first=len(cases) == 1)
+        if not texts:
+            task, episodes = recorded[0]
+            found = run_strategies(vlm, task, episodes, options.ticks, options.max_new_tokens)
+            strategies += [
+                {'quantization': quantization, **dataclasses.asdict(item)} for item in found
+            ]
+            _print_strategies(strategies)
         if options.long:
             task, episodes = recorded[0]
             long = soak(vlm, task, episodes, options.long, options.max_new_tokens)
             print('  '.join(f'{name} {value:.6g}' for name, value in long.items()))
         del vlm
         release_memory()
-    _write(options, cases, long, _machine())
+    _write(options, cases, strategies, long, _machine())
     return 0
 
 
@@ -165,6 +174,16 @@ def _print_case(case: dict[str, Any], first: bool) -> None:
     print(' '.join(cells), flush=True)
 
 
+def _print_strategies(rows: Sequence[dict[str, Any]]) -> None:
+    print('\n' + ' '.join(name.rjust(max(len(name), 10)) for name in rows[0]))
+    for row in rows:
+        cells = []
+        for name, value in row.items():
+            text = f'{value:.3g}' if isinstance(value, float) else str(value)
+            cells.append(('-' if value is None else text).rjust(max(len(name), 10)))
+        print(' '.join(cells), flush=True)
+
+
 def _machine() -> dict[str, Any]:
     import torch
     import transformers
@@ -183,6 +202,7 @@ def _machine() -> dict[str, Any]:
 def _write(
     options: argparse.Namespace,
     cases: list[dict[str, Any]],
+    strategies: list[dict[str, Any]],
     long: dict[str, float] | None,
     machine: dict[str, Any],
 ) -> None:
@@ -196,6 +216,7 @@ def _write(
         'threads': options.threads,
         'machine': machine,
         'cases': cases,
+        'strategies': strategies,
         'long': long,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
