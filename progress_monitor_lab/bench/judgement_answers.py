@@ -64,7 +64,7 @@ class RememberingBackend:
         self._model: Backend | None = None
         self._known: dict[str, Generated | Scored] = {}
         self._hashes: dict[int, bytes] = {}
-        self._done: Completion | None = None
+        self._done: list[Completion] = []
         folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(folder.glob('*.jsonl')):
             for line in file.read_text().splitlines():
@@ -90,21 +90,21 @@ class RememberingBackend:
             self._model.submit(request)
             completion = self._model.poll()
             cost = round((time.process_time() - started) * 1e3, 3)
-            if completion is None or completion.answer is None:
-                self._done = completion
+            assert completion is not None
+            if completion.answer is None:
+                self._done.append(completion)
                 return
             stats = dataclasses.replace(completion.answer.stats, total_ms=cost)
             self._known[key] = dataclasses.replace(completion.answer, stats=stats)
             with self._file.open('a') as file:
                 file.write(json.dumps([key, _kept(self._known[key])]) + '\n')
-        self._done = Completion(request.id, self._known[key])
+        self._done.append(Completion(request.id, self._known[key]))
 
     def cancel(self, request_id: int) -> None:
-        self._done = None
+        self._done = [item for item in self._done if item.request_id != request_id]
 
     def poll(self) -> Completion | None:
-        done, self._done = self._done, None
-        return done
+        return self._done.pop(0) if self._done else None
 
     def close(self) -> None:
         if self._model is not None:
