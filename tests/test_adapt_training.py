@@ -184,8 +184,16 @@ def test_thresholds_come_from_the_calibration() -> None:
 
 
 def test_the_command_adapts_and_reports(
-    base: str, annotation: Annotation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    base: str,
+    annotation: Annotation,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # A checkpoint of random weights answers at length: fewer and shorter curves.
+    monkeypatch.setattr('progress_monitor.adapt.report.STOPS', (0.5,))
+    monkeypatch.setattr('progress_monitor.adapt.report.REST_S', 0.5)
+    monkeypatch.setattr('progress_monitor.adapt.report.STANDSTILL_ALLOWANCES', 0.1)
     write([annotation], tmp_path / 'demonstrations.json')
     out = tmp_path / 'adapter'
     arguments = [str(tmp_path / 'demonstrations.json'), '--model', base, '--out', str(out)]
