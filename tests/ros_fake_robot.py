@@ -7,7 +7,6 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from progress_monitor.msg import MonitorStatus, RecoveryEvent, Stall, Success
@@ -20,7 +19,7 @@ EVENTS = QoSProfile(depth=20, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class FakeRobot:
     """Counts replans and acknowledgements; ``agree`` is the replan service's answer.
 
-    ``replan_reply`` and ``acknowledge_reply`` hold the next reply back until they are set.
+    ``on_replan`` and ``on_acknowledge`` are called before the reply, and hold it back by waiting.
     """
 
     def __init__(
@@ -31,9 +30,8 @@ class FakeRobot:
         replan: str = '/robot/replan',
     ) -> None:
         self.agree = True
-        self.replan_reply: Future[None] | None = None
         self.on_replan: Callable[[], object] = lambda: None
-        self.acknowledge_reply: Future[None] | None = None
+        self.on_acknowledge: Callable[[], object] = lambda: None
         self.replans = 0
         self.acknowledged: list[float] = []
         self.acknowledged_events: list[str] = []
@@ -101,23 +99,16 @@ class FakeRobot:
     def succeed(self) -> None:
         self._success.publish(Success(task_id='task', event_id='done', succeeded=True))
 
-    async def _replan(
-        self, request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
+    def _replan(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.replans += 1
-        reply, self.replan_reply = self.replan_reply, None
         self.on_replan()
-        if reply is not None:
-            await reply
         response.success = self.agree
         response.message = 'agreed' if self.agree else 'no way'
         return response
 
-    async def _acknowledge(self, request: Any, response: Any) -> Any:
+    def _acknowledge(self, request: Any, response: Any) -> Any:
         self.acknowledged.append(request.duration_s)
         self.acknowledged_events.append(request.event_id)
-        reply, self.acknowledge_reply = self.acknowledge_reply, None
-        if reply is not None:
-            await reply
+        self.on_acknowledge()
         response.success = True
         return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.task import Future
 from ros_fake_robot import FakeRobot
 from ros_helpers import Probe, Process, arguments, fresh_domain, running
 from rosgraph_msgs.msg import Clock
@@ -72,6 +72,14 @@ class World:
         for process in self._processes:
             process.stop()
             print(process.output())
+
+
+def wait_said(process: Process, words: str) -> None:
+    """Wait for words in the log without spinning, so that meanwhile the robot does not answer."""
+    end = time.monotonic() + 180.0
+    while words not in process.output():
+        assert time.monotonic() < end, f'nothing of {words}: {process.output()}'
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -227,17 +235,15 @@ def test_two_supervisors_that_share_no_file_agree_over_dds(world: World, tmp_pat
 def test_a_replan_slower_than_its_limit_is_called_once_and_not_overtaken(world: World) -> None:
     probe, robot = world.probe, world.robot
     robot.offer_replan()
-    robot.replan_reply = reply = Future()
 
     def another() -> None:
         robot.on_replan = lambda: None
         robot.stall('b', task_id='other')
+        wait_said(supervisor, 'OVERDUE')
 
     robot.on_replan = another
     robot.stall('a')
-    world.supervise(reply_timeout_s=0.5, cool_down_s=0.0)
-    world.wait_kind(Event.KIND_OVERDUE)
-    reply.set_result(None)
+    supervisor = world.supervise(reply_timeout_s=0.5, cool_down_s=0.0)
     probe.wait(lambda: robot.replans == 2, what='both replans')
     world.wait_kind(Event.KIND_REPLANNED, 2)
     probe.wait(lambda: 'b' in robot.acknowledged_events, what='acknowledgement')
@@ -267,11 +273,15 @@ def test_a_lost_acknowledgement_is_sent_again_and_blocks_nothing(world: World) -
 def test_an_acknowledgement_whose_reply_is_lost_is_repeated(world: World) -> None:
     probe, robot = world.probe, world.robot
     robot.offer_replan()
-    robot.acknowledge_reply = reply = Future()
+
+    def hold() -> None:
+        robot.on_acknowledge = lambda: None
+        wait_said(supervisor, 'asks again')
+
+    robot.on_acknowledge = hold
     robot.stall('a')
-    world.supervise()
+    supervisor = world.supervise()
     probe.wait(lambda: len(robot.acknowledged) > 1, what='the second request')
-    reply.set_result(None)
     world.wait_diagnostics('nothing to recover from')
     assert set(robot.acknowledged_events) == {'a'}
     assert robot.replans == 1
@@ -280,9 +290,9 @@ def test_an_acknowledgement_whose_reply_is_lost_is_repeated(world: World) -> Non
 def test_a_replan_whose_reply_is_lost_asks_a_person_and_blocks_no_other(world: World) -> None:
     robot = world.robot
     robot.offer_replan()
-    robot.replan_reply = reply = Future()
+    robot.on_replan = lambda: wait_said(supervisor, 'ASK_PERSON')
     robot.stall('a')
-    world.supervise(reply_timeout_s=1.0, abandon_s=3.0, cool_down_s=0.0)
+    supervisor = world.supervise(reply_timeout_s=1.0, abandon_s=3.0, cool_down_s=0.0)
     world.wait_kind(Event.KIND_ASK_PERSON)
     assert robot.kinds() == [
         Event.KIND_REPLAN,
@@ -291,7 +301,7 @@ def test_a_replan_whose_reply_is_lost_asks_a_person_and_blocks_no_other(world: W
         Event.KIND_ASK_PERSON,
     ]
     assert robot.replans == 1
-    reply.set_result(None)
+    robot.on_replan = lambda: None
     robot.stall('b')
     world.wait_kind(Event.KIND_REPLANNED)
     assert robot.replans == 2

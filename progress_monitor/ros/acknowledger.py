@@ -45,6 +45,10 @@ class Acknowledger:
                     self._log.info(printable(f'not acknowledged: {answer.message}'))
                 return True
         if self._call is not None and now_s >= self._due_s:
+            self._log.warning(
+                'the monitor has not answered an acknowledgement: asks again',
+                throttle_duration_sec=60.0,
+            )
             self._give_up()
         if self._call is None and self._client.service_is_ready():
             self._event_id, self._due_s = event_id, now_s + _AGAIN_S
