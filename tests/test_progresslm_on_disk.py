@@ -63,7 +63,7 @@ def test_the_worker_says_what_generate_says(checkpoint, demonstration):
         assert backend.capabilities().frame_multiple == 28
         assert 'qwen2_5' in backend.capabilities().architecture
         dialogue = Dialogue(backend)
-        assert dialogue.ask(question, view) == ['progresslm']
+        assert dialogue.ask(question, view, TASK.text) == ['progresslm']
         replies = []
         _wait(lambda: replies.extend(dialogue.replies()) or replies)
     answer = replies[0].answer

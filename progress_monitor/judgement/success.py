@@ -12,6 +12,9 @@ from progress_monitor.types import Estimate, Verdict
 
 DEVIATIONS = 2.0
 MOST_TICKS = 12
+REPEATED_TICKS = 4
+"""Equal numbers in a row that scatter no more, whatever those before them did."""
+_SAME = 1e-3
 
 
 class SuccessRule:
@@ -65,6 +68,9 @@ class SuccessRule:
 
     def _is_clear(self, noise: NoiseModel) -> bool:
         """Whether the mean of enough ticks is that high; two deviations within what is missing."""
+        newest = list(self._recent)[-max(REPEATED_TICKS, self._config.confirm) :]
+        if len(newest) >= REPEATED_TICKS and max(newest) - min(newest) <= _SAME:
+            return True
         margin = max(1.0 - self._config.progress, 1e-3)
         wanted = math.ceil((DEVIATIONS * noise.long_run / margin) ** 2)
         if wanted <= self._config.confirm:
