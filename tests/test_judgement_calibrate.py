@@ -27,8 +27,8 @@ def test_runs_give_a_parameter_file_that_tells_them_apart(tmp_path, capsys):
     rise = np.linspace(0.0, 1.0, 60)
     paused = np.concatenate((rise[:30], np.full(20, rise[30]), rise[30:]))
     stuck = np.concatenate((rise[:30], np.full(120, rise[30])))
-    good = [write(tmp_path / f'good{i}', run * 0.97) for i, run in enumerate((rise, paused))]
-    bad = [write(tmp_path / f'bad{i}', run) for i, run in enumerate((stuck, stuck * 0.8))]
+    good = [write(tmp_path / f'good{i}.jsonl', run * 0.97) for i, run in enumerate((rise, paused))]
+    bad = [write(tmp_path / f'bad{i}.jsonl', run) for i, run in enumerate((stuck, stuck * 0.8))]
     out = tmp_path / 'found.yaml'
     assert main(['--success', *good, '--failure', *bad, '--out', str(out)]) == 0
     assert 'area under the ROC 1.00' in capsys.readouterr().out
