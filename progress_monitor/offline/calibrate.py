@@ -151,11 +151,12 @@ def _run(path: Path, how: Watching | None) -> Run:
 
 
 def _write_scene_statistics(given: argparse.Namespace, values: Mapping[str, Any]) -> None:
-    from progress_monitor.vlm.known_scenes import write_known
-
     recordings = [path for path in (*given.success, *given.failure) if is_recording(path)]
     if not recordings:
         raise CalibrationError('--scene-statistics: give recordings; ticks hold no pictures')
+    # It takes seconds to import, and is not needed to say what is missing.
+    from progress_monitor.vlm.known_scenes import write_known
+
     config = _config(given, values, recordings[0])
     period, most = config.window.sample_period, config.model.max_pixels
     path, count = write_known(

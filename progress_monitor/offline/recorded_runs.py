@@ -79,6 +79,8 @@ class Run:
         """
         if len(self.times) < LEVEL_TICKS:
             why = f'; most answers: {self.worst}' if self.worst else ''
+            if not len(self.usable):
+                why = '; the model was never asked: "python -m progress_monitor watch" says why'
             raise CalibrationError(
                 f'{self.path}: fewer than {LEVEL_TICKS} ticks name a progress{why}'
             )
