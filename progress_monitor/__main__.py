@@ -11,6 +11,7 @@ COMMANDS = {
     'annotate': 'progress_monitor.adapt.annotate',
     'adapt': 'progress_monitor.adapt.command',
     'watch': 'progress_monitor.offline.command',
+    'calibrate': 'progress_monitor.offline.calibrate',
     'demonstrate': 'progress_monitor.offline.demonstrate',
 }
 

@@ -33,3 +33,12 @@ def test_runs_that_show_no_end_or_no_rise_are_refused():
     flat = [-1.0] * 20
     with pytest.raises(ParameterError, match='no higher'):
         calibrate([flat], [[False] * 10 + [True] * 10], 3)
+
+
+def test_readings_of_which_it_is_not_known_count_for_neither():
+    readings, _ = run(0)
+    rests_unlabelled = [True if i >= 35 else None if i >= 30 else False for i in range(38)]
+    found = calibrate([readings], [rests_unlabelled], 3)
+    assert found.false_rate == 0.0
+    wrong = [bool(flag) for flag in rests_unlabelled]
+    assert calibrate([readings], [wrong], 3).false_rate > 0.0

@@ -148,7 +148,7 @@ def _write_statistics(
         known, held_out = (
             np.stack(
                 [
-                    eyes.see([picture], fresh=True)[0].float().mean(0).cpu().numpy()
+                    scene_guard.pooled(eyes.see([picture], fresh=True)[0]).numpy()
                     for item in group
                     for picture in item.pictures.ravel().tolist()
                 ]

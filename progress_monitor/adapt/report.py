@@ -17,7 +17,8 @@ from progress_monitor.adapt.demonstration import Demonstration
 from progress_monitor.adapt.playing import Curve, run
 from progress_monitor.adapt.samples import ELSEWHERE
 from progress_monitor.node_config import NodeConfig
-from progress_monitor.offline.calibrate import LEVEL_TICKS, Run, parameter_yaml, propose
+from progress_monitor.offline.proposals import parameter_yaml, propose
+from progress_monitor.offline.recorded_runs import LEVEL_TICKS, Run
 from progress_monitor.types import Backend
 
 REPORT, PLOT, PARAMETERS = 'report.json', 'report.png', 'proposed.yaml'

@@ -1,175 +1,214 @@
-"""``python -m progress_monitor.offline.calibrate``: parameters proposed from recorded runs."""
+"""``python -m progress_monitor calibrate``: parameters proposed from recorded runs."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import contextlib
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import yaml
-from numpy.typing import NDArray
+from progress_monitor.node_config import NodeConfig
+from progress_monitor.offline import command
+from progress_monitor.offline.proposals import (
+    Roc,
+    parameter_yaml,
+    placed,
+    propose,
+    propose_confirm,
+    propose_token,
+)
+from progress_monitor.offline.recorded_runs import (
+    CalibrationError,
+    Run,
+    Watching,
+    is_recording,
+    read_run,
+    sampled,
+    watch_run,
+)
+from progress_monitor.offline.settings import settings_for
+from progress_monitor.offline.sources import SourceOptions, open_source
+from progress_monitor.parameter_file import read_parameters
+from progress_monitor.parameters import ParameterError
+from progress_monitor.printable import printable
+from progress_monitor.strategy_config import TopRewardConfig
+from progress_monitor.vlm.errors import VLMError
 
-Floats = NDArray[np.float64]
-
-GAINS = (0.02, 0.03, 0.05, 0.1)
-MARGIN = 1.25
-"""The proposed allowance over the longest standstill of a run that succeeded."""
-LEVEL_TICKS = 5
-
-
-class CalibrationError(ValueError):
-    """A recorded run cannot be used. The message names the file and what to do."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A recorded run: times in s and progress 0..1 of the ticks that named one."""
-
-    path: Path
-    times: Floats
-    progress: Floats
-
-    @property
-    def end(self) -> float:
-        """Median progress of the last ticks."""
-        return float(np.median(self.progress[-LEVEL_TICKS:]))
-
-    def longest_standstill(self, gain: float) -> float:
-        """Longest time without a rise of the running median by half of ``gain``, s."""
-        level = np.array(
-            [
-                np.median(self.progress[max(i - LEVEL_TICKS + 1, 0) : i + 1])
-                for i in range(len(self.progress))
-            ]
-        )
-        best, since, longest = float(level[0]), float(self.times[0]), 0.0
-        for time, value in zip(self.times.tolist(), level.tolist(), strict=True):
-            if value >= best + 0.5 * gain:
-                best, since = value, time
-            longest = max(longest, time - since)
-        return longest
-
-
-@dataclass(frozen=True)
-class Roc:
-    """Rates over all thresholds: of ``positive`` and of ``negative`` scores at or above each."""
-
-    thresholds: Floats
-    true_rate: Floats
-    false_rate: Floats
-    area: float
-
-
-def read_run(path: Path) -> Run:
-    """Read a ``ticks.jsonl`` of ``python -m progress_monitor.offline``.
-
-    :raises OSError: if it cannot be read.
-    :raises CalibrationError: if it holds fewer than five ticks with a progress, or is no such file.
-    """
-    rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            item = json.loads(line)
-            time, percent = float(item['timestamp_sec']), item['progress']
-            if percent is not None:
-                rows.append((time, float(percent) / 100.0))
-                if not (math.isfinite(time) and 0.0 <= rows[-1][1] <= 1.0):
-                    raise ValueError('no time, or no percentage')
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise CalibrationError(
-                f'{path}: line {number} is no tick; give a ticks.jsonl written by '
-                'python -m progress_monitor.offline'
-            ) from error
-    if len(rows) < LEVEL_TICKS:
-        raise CalibrationError(f'{path}: fewer than {LEVEL_TICKS} ticks name a progress')
-    times, progress = np.array(rows, np.float64).T
-    return Run(path, times, progress)
-
-
-def roc(positive: Floats, negative: Floats) -> Roc:
-    """Receiver operating characteristic of scores that are higher for ``positive``."""
-    thresholds = np.unique(np.concatenate((positive, negative)))
-    true_rate = np.array([(positive >= value).mean() for value in thresholds])
-    false_rate = np.array([(negative >= value).mean() for value in thresholds])
-    wins = (positive[:, None] > negative[None, :]).mean()
-    ties = (positive[:, None] == negative[None, :]).mean()
-    return Roc(thresholds, true_rate, false_rate, float(wins + 0.5 * ties))
-
-
-def propose(successes: list[Run], failures: list[Run]) -> tuple[dict[str, float], dict[str, Roc]]:
-    """Parameters by dotted name, and the ROC that each comes from.
-
-    ``success.progress`` lies midway between the best threshold for the progress at the end of a run
-    and the next score below it. ``stall.minimum_gain`` is the one of ``GAINS`` whose longest
-    standstills tell failures from successes best; ``stall.allowance`` is a quarter above the
-    longest standstill of the successes.
-    """
-    ends = roc(np.array([run.end for run in successes]), np.array([run.end for run in failures]))
-    scores = np.unique(np.concatenate((ends.thresholds, [0.0])))
-    best = float(ends.thresholds[int(np.argmax(ends.true_rate - ends.false_rate))])
-    below = scores[scores < best]
-    threshold = 0.5 * (best + float(below[-1])) if below.size else best
-    by_gain = {
-        gain: roc(
-            np.array([run.longest_standstill(gain) for run in failures]),
-            np.array([run.longest_standstill(gain) for run in successes]),
-        )
-        for gain in GAINS
-    }
-    gain = max(GAINS, key=lambda item: (by_gain[item].area, -item))
-    longest = max(run.longest_standstill(gain) for run in successes)
-    values = {
-        'stall.allowance': max(math.ceil(10.0 * MARGIN * longest) / 10.0, 1.0),
-        'stall.minimum_gain': gain,
-        'success.progress': min(max(round(threshold, 3), 0.01), 1.0),
-    }
-    return values, {'success.progress': ends, 'stall.allowance': by_gain[gain]}
-
-
-def parameter_yaml(values: dict[str, float]) -> str:
-    """A ROS 2 parameter file of the node ``progress_monitor``."""
-    groups: dict[str, dict[str, float]] = {}
-    for name, value in values.items():
-        group, _, field = name.partition('.')
-        groups.setdefault(group, {})[field] = value
-    return yaml.safe_dump({'progress_monitor': {'ros__parameters': groups}}, sort_keys=False)
+_MOST_CHARACTERS = 2000
+_GOOD_AREA = 0.9
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Propose, print the ROC and write the file; 0, or 2 with one sentence on what is wrong."""
+    given = _parser().parse_args(arguments)
+    try:
+        _calibrate(given)
+    except (OSError, ParameterError, VLMError, ValueError) as error:
+        print(printable(str(error), _MOST_CHARACTERS), file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='python -m progress_monitor.offline.calibrate',
-        description='Propose parameters from the ticks.jsonl files of recorded runs.',
+        prog='python -m progress_monitor calibrate',
+        description='Propose parameters from recorded runs: videos, folders of pictures, rosbag2 '
+        'recordings (SQLite, MCAP), or ticks.jsonl files of runs that were watched already.',
+    )
+    for kind, required, told in (
+        ('success', True, 'runs that succeeded, recorded until they had and no longer'),
+        ('failure', False, 'runs that failed'),
+        ('other', False, 'runs of other tasks: how many of their answers are refused'),
+    ):
+        parser.add_argument(
+            f'--{kind}',
+            type=Path,
+            nargs='+',
+            default=[],
+            metavar='RUN',
+            required=required,
+            help=told,
+        )
+    parser.add_argument('--task', default='', help='what the robot is to do; for recordings')
+    parser.add_argument('--model', default='', help='checkpoint: folder or hub name; likewise')
+    parser.add_argument(
+        '--adapter', action='append', default=[], help='adapter over the checkpoint; several times'
     )
     parser.add_argument(
-        '--success', type=Path, nargs='+', required=True, help='runs that succeeded'
+        '--params', type=Path, help='YAML file with the parameters of the node progress_monitor'
     )
-    parser.add_argument('--failure', type=Path, nargs='+', required=True, help='runs that failed')
+    parser.add_argument(
+        '--topic', action='append', default=[], help='camera topic of bags; several times'
+    )
+    parser.add_argument(
+        '--scene-statistics',
+        action='store_true',
+        help='first write what tells unknown scenes, from the recordings of the task, beside the '
+        'weights of the adapter that serves the task, or else of the checkpoint',
+    )
     parser.add_argument('--out', type=Path, default=Path('out/calibrated.yaml'))
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def _calibrate(given: argparse.Namespace) -> None:
+    values = read_parameters(given.params, 'progress_monitor') if given.params else {}
+    recordings = [
+        path for path in (*given.success, *given.failure, *given.other) if is_recording(path)
+    ]
+    if (recordings or given.scene_statistics) and not (given.task.strip() and given.model):
+        raise CalibrationError('recordings are watched for this: give --task and --model as well')
+    if not given.failure and not given.scene_statistics:
+        raise CalibrationError('--failure: give runs that failed, to be told from the successes')
+    if given.scene_statistics:
+        _write_scene_statistics(given, values)
+        if not given.failure:
+            return
+    with _watching(given, values, recordings) as how:
+        successes = [_run(path, how).checked() for path in given.success]
+        failures = [_run(path, how).checked() for path in given.failure]
+        others = [_run(path, how) for path in given.other]
+    found, curves = _proposals(successes, failures, others, values)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(parameter_yaml(found), encoding='utf-8')
+    _report(found, curves)
+    print(f'written to {printable(str(given.out))}')
+
+
+@contextlib.contextmanager
+def _watching(
+    given: argparse.Namespace, values: Mapping[str, Any], recordings: Sequence[Path]
+) -> Iterator[Watching | None]:
+    """The model, loaded once for all ``recordings``; None: there are none."""
+    if not recordings:
+        yield None
+        return
+    backend = command.inline_backend(_config(given, values, recordings[0]))
     try:
-        successes = [read_run(path) for path in given.success]
-        failures = [read_run(path) for path in given.failure]
-        values, curves = propose(successes, failures)
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(parameter_yaml(values), encoding='utf-8')
-    except (OSError, CalibrationError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        yield Watching(
+            given.task.strip(),
+            given.model,
+            tuple(given.adapter),
+            values,
+            tuple(given.topic),
+            backend,
+        )
+    finally:
+        backend.close()
+
+
+def _config(given: argparse.Namespace, values: Mapping[str, Any], path: Path) -> NodeConfig:
+    source = open_source(path, SourceOptions(tuple(given.topic)))
+    return settings_for(source, values, given.model, given.adapter)
+
+
+def _run(path: Path, how: Watching | None) -> Run:
+    if how is None or not is_recording(path):
+        return read_run(path)
+    print(f'watching {printable(str(path))}', file=sys.stderr)
+    return watch_run(path, how)
+
+
+def _write_scene_statistics(given: argparse.Namespace, values: Mapping[str, Any]) -> None:
+    recordings = [path for path in (*given.success, *given.failure) if is_recording(path)]
+    if not recordings:
+        raise CalibrationError('--scene-statistics: give recordings; ticks hold no pictures')
+    # It takes seconds to import, and is not needed to say what is missing.
+    from progress_monitor.vlm.known_scenes import write_known
+
+    config = _config(given, values, recordings[0])
+    period, most = config.window.sample_period, config.model.max_pixels
+    path, count = write_known(
+        config.model,
+        given.task.strip(),
+        [sampled(item, tuple(given.topic), period, most) for item in recordings],
+    )
+    print(f'{printable(str(path))}: {count} pictures of {len(recordings)} runs')
+
+
+def _proposals(
+    successes: list[Run], failures: list[Run], others: list[Run], values: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, Roc]]:
+    readings = int(values.get('topreward.readings', TopRewardConfig().readings))
+    token: dict[str, float] = {}
+    try:
+        found = propose_token(successes, failures, readings)
+    except ParameterError as error:
+        print(f'topreward.floor, topreward.ceiling: not proposed: {error}', file=sys.stderr)
+        found = None
+    if found is not None:
+        token = {'topreward.floor': found.floor, 'topreward.ceiling': found.ceiling}
+        print(
+            f'topreward.ceiling: {found.true_rate:.0%} of finished readings lie at or above it, '
+            f'{found.false_rate:.0%} of unfinished ones'
+        )
+        # The other values are to suit the progress that these give.
+        successes, failures = (
+            [placed(run, found) for run in runs] for runs in (successes, failures)
+        )
+    proposed, curves = propose(successes, failures)
+    if any(len(run.usable) for run in others):
+        own = [*successes, *failures]
+        confirm, curve = propose_confirm(own, others)
+        proposed['evidence.confirm'], curves['evidence.confirm'] = confirm, curve
+        for name, runs in (('this task', own), ('other tasks', others)):
+            for run in runs:
+                share = f'{1.0 - run.usable.mean():.0%}' if len(run.usable) else 'no answers'
+                print(f'refused, {name}: {share} of {printable(str(run.path))}')
+    return proposed | token, curves
+
+
+def _report(values: Mapping[str, float], curves: Mapping[str, Roc]) -> None:
     for name, curve in curves.items():
         print(f'{name}: {values[name]:g}; area under the ROC {curve.area:.2f}')
         print('  threshold  true rate  false rate')
         for row in zip(curve.thresholds, curve.true_rate, curve.false_rate, strict=True):
             print(f'  {row[0]:9.3f}  {row[1]:9.2f}  {row[2]:10.2f}')
-        if curve.area < 0.9:
-            print('  Successes and failures are hardly told apart by this; give more runs.')
-    print(f'stall.minimum_gain: {values["stall.minimum_gain"]:g}')
-    print(f'written to {given.out}')
-    return 0
+        if curve.area < _GOOD_AREA:
+            print('  The two kinds of runs are hardly told apart by this; give more runs.')
+    for name in values.keys() - curves.keys():
+        print(f'{name}: {values[name]:g}')
 
 
 if __name__ == '__main__':

@@ -27,13 +27,14 @@ class TokenCalibration:
 
 
 def calibrate(
-    runs: Sequence[Sequence[float]], finished: Sequence[Sequence[bool]], readings: int
+    runs: Sequence[Sequence[float]], finished: Sequence[Sequence[bool | None]], readings: int
 ) -> TokenCalibration:
     """Find both from the log-probabilities of ``runs``, each in order of time.
 
-    ``finished`` says of each reading whether the task was done. The floor is the median of the
-    first readings; the ceiling the threshold on the mean of the newest ``readings`` that tells
-    finished from unfinished best (TOPReward names none; its readers tune one by the ROC).
+    ``finished`` says of each reading whether the task was done; None: not known. The floor is the
+    median of the first readings; the ceiling the threshold on the mean of the newest ``readings``
+    that tells finished from unfinished best (TOPReward names none; its readers tune one by the
+    ROC).
 
     :raises ParameterError: if the runs hold no finished, or no unfinished, readings.
     """
@@ -43,7 +44,9 @@ def calibrate(
     for run, flags in zip(runs, finished, strict=True):
         for end in range(readings, len(run) + 1):
             value = float(np.mean(run[end - readings : end]))
-            (done if all(flags[end - readings : end]) else undone).append(value)
+            known = flags[end - readings : end]
+            if None not in known:
+                (done if all(known) else undone).append(value)
     if not done or not undone:
         raise ParameterError('the runs must show the task both unfinished and finished')
     floor = float(np.median(first))

@@ -8,6 +8,7 @@ scene that it has never seen may answer all the same; this does not depend on wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ FILE_NAME = 'scene_statistics.safetensors'
 # The covariance of few pictures is singular: it is drawn towards a sphere of its own size.
 SHRINKAGE = 0.1
 _LEAST_PICTURES = 50
+_PARTS = 4
+
+Floats = NDArray[np.float64]
 
 
 class SceneGuard:
@@ -52,8 +56,13 @@ class SceneGuard:
 
     def distance(self, features: torch.Tensor) -> float:
         """Distance of a picture by its features, (tokens, width); above 1 the scene is unknown."""
-        pooled = features.mean(0).float().cpu() - self._mean
-        return float(torch.linalg.vector_norm(self._whitening @ pooled))
+        away = pooled(features) - self._mean
+        return float(torch.linalg.vector_norm(self._whitening @ away))
+
+
+def pooled(features: torch.Tensor) -> torch.Tensor:
+    """Features of a picture, (tokens, width), averaged over it: (width,) float32 on the CPU."""
+    return features.mean(0).float().cpu()
 
 
 def statistics(
@@ -71,17 +80,55 @@ def statistics(
             f'{len(known)} pictures and {len(held_out)} held out are too few; at least '
             f'{_LEAST_PICTURES} and one of another run are needed'
         )
-    mean = known.mean(0)
+    mean, whitening = _spread(known)
+    return _scaled(mean, whitening, _farthest(mean, whitening, held_out))
+
+
+def statistics_of_runs(runs: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """As ``statistics``, from few runs: each is held out once, and all are learnt from.
+
+    The limit is the farthest that a picture of a run lies from those of the others.
+
+    :param runs: the averaged features of each run's pictures, (pictures, width).
+    :raises ValueError: if there are too few runs or pictures.
+    """
+    parts = min(len(runs), _PARTS)
+    if parts < 2:
+        raise ValueError(
+            'what scenes have in common is learnt from two runs or more; give more recordings'
+        )
+    limit = 0.0
+    for part in range(parts):
+        rest = [run for index, run in enumerate(runs) if index % parts != part]
+        known = np.concatenate(rest)
+        if len(known) < _LEAST_PICTURES:
+            raise ValueError(
+                f'{len(known)} pictures are too few with one part of the runs held out; at least '
+                f'{_LEAST_PICTURES} are needed: give more or longer recordings'
+            )
+        limit = max(limit, _farthest(*_spread(known), np.concatenate(runs[part::parts])))
+    return _scaled(*_spread(np.concatenate(runs)), limit)
+
+
+def _spread(known: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Mean (width,) and whitening (width, width)."""
     covariance = np.cov(known.T.astype(np.float64))
-    width = len(mean)
+    width = known.shape[1]
     sphere = np.trace(covariance) / width * np.eye(width)
     values, vectors = np.linalg.eigh((1.0 - SHRINKAGE) * covariance + SHRINKAGE * sphere)
     whitening = vectors.T / np.sqrt(np.maximum(values, 1e-12))[:, None]
-    farthest = np.linalg.norm((held_out - mean) @ whitening.T, axis=1).max()
+    return known.mean(0, dtype=np.float64), whitening
+
+
+def _farthest(mean: Floats, whitening: Floats, rows: NDArray[np.float32]) -> float:
+    return float(np.linalg.norm((rows - mean) @ whitening.T, axis=1).max())
+
+
+def _scaled(mean: Floats, whitening: Floats, limit: float) -> dict[str, NDArray[np.float32]]:
     return {
         'mean': mean.astype(np.float32),
         # The file holds the buffer as it lies in memory.
-        'whitening': np.ascontiguousarray(whitening / farthest, np.float32),
+        'whitening': np.ascontiguousarray(whitening / limit, np.float32),
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from progress_monitor.config import MonitorConfig
-from progress_monitor.offline.calibrate import parameter_yaml
+from progress_monitor.offline.proposals import parameter_yaml
 from progress_monitor.strategies.calibration import calibrate
 from progress_monitor.strategies.procvlm import ProcVLM
 from progress_monitor.strategies.topreward import TopReward
