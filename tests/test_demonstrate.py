@@ -115,10 +115,13 @@ def test_a_bag_gives_a_demonstration(tmp_path):
         (['--at', 2.0, 99.0], 'lasts 8.9 s'),
         (['--at', 3.0, 2.0], 'rising'),
         (['--count', 1], '--count'),
+        (['--count', 100_000], 'at most 64 pictures'),
+        (['--at', *range(65)], '--at: a demonstration has at most 64'),
         (['--words', 'a'], 'leave the source out'),
         (['--live', '/cam'], 'give a recording, or --live'),
         (['--ticks', 'none.jsonl'], 'none.jsonl'),
-        (['--goal', ' '], 'goal must be'),
+        (['--goal', ' '], '--goal must be'),
+        (['--words', *'x' * 65], '--words: a demonstration has at most 64'),
     ],
 )
 def test_what_cannot_be_used_is_told_in_a_sentence(video, tmp_path, capsys, arguments, said):

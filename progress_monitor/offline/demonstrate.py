@@ -17,9 +17,11 @@ from progress_monitor.offline.keyframes import Keyframes
 from progress_monitor.offline.sources import SourceOptions, open_source
 from progress_monitor.parameters import ParameterError
 from progress_monitor.strategies.demonstration import (
+    MOST_STEPS,
     Demonstration,
     DemonstrationStep,
     check_free,
+    check_goal,
 )
 from progress_monitor.types import Frame, new_uid
 
@@ -36,6 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         check_free(given.out)
+        check_goal('--goal', given.goal)
+        for option in ('at', 'words'):
+            if len(getattr(given, option)) > MOST_STEPS:
+                raise ParameterError(f'--{option}: a demonstration has at most {MOST_STEPS} steps')
         made = _text(given) if given.words else _visual(given)
         made.save(given.out)
     except (OSError, ValueError) as error:
@@ -116,8 +122,11 @@ def _visual(given: argparse.Namespace) -> Demonstration:
         raise ParameterError('give a recording, or --live with a camera topic, or --words')
     if given.at and given.ticks is not None:
         raise ParameterError('--at and --ticks: give one of them')
-    if given.count < 2:
-        raise ParameterError(f'--count: {given.count}; a start and an end are two pictures')
+    if not 2 <= given.count <= MOST_STEPS:
+        raise ParameterError(
+            f'--count: {given.count}; a demonstration has at least a start and an end, '
+            f'and at most {MOST_STEPS} pictures'
+        )
     frames = Keyframes(_MAX_PIXELS)
     for stamp_ns, image in _live(given) if given.live else _recorded(given):
         frames.add(stamp_ns, image)

@@ -25,7 +25,7 @@ from progress_monitor.types import Frame, new_uid
 from progress_monitor.yaml_file import read_yaml
 
 FILE = 'demonstration.yaml'
-_MOST_STEPS = 64
+MOST_STEPS = 64
 _MOST_PIXELS = 33_554_432
 _LONGEST_TEXT = 2000
 
@@ -63,10 +63,11 @@ class Demonstration:
         kind, goal, entries = content['kind'], content['goal'], content['steps']
         if kind not in ('visual', 'text'):
             raise ParameterError(f'{path}: kind must be visual or text')
-        if not isinstance(goal, str) or not 0 < len(goal.strip()) <= _LONGEST_TEXT:
-            raise ParameterError(f'{path}: goal must be a text of 1 to {_LONGEST_TEXT} characters')
-        if not isinstance(entries, list) or not 1 <= len(entries) <= _MOST_STEPS:
-            raise ParameterError(f'{path}: steps must be a list of 1 to {_MOST_STEPS}')
+        if not isinstance(goal, str):
+            raise ParameterError(f'{path}: goal must be a text')
+        check_goal(f'{path}: goal', goal)
+        if not isinstance(entries, list) or not 1 <= len(entries) <= MOST_STEPS:
+            raise ParameterError(f'{path}: steps must be a list of 1 to {MOST_STEPS}')
         steps = tuple(_step(path, kind, i, entry) for i, entry in enumerate(entries, 1))
         for i in range(1, len(steps)):
             if steps[i].progress < steps[i - 1].progress:
@@ -94,6 +95,15 @@ class Demonstration:
             except ParameterError as error:
                 raise ParameterError(str(error).replace(str(part), str(folder))) from None
             part.replace(folder)
+
+
+def check_goal(name: str, goal: str) -> None:
+    """Check the words of a demonstrated task; ``name`` is what an error calls them.
+
+    :raises ParameterError: if there are none, or too many.
+    """
+    if not 0 < len(goal.strip()) <= _LONGEST_TEXT:
+        raise ParameterError(f'{name} must be a text of 1 to {_LONGEST_TEXT} characters')
 
 
 def check_free(folder: Path) -> None:
