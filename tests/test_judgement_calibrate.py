@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from bags import write_bag
 from synchronous import SynchronousBackend, generated
 
 from progress_monitor.node_config import NodeConfig
@@ -74,8 +75,13 @@ def test_runs_of_other_tasks_tell_how_many_refusals_count(tmp_path, capsys):
     assert main(given) == 0
     told = capsys.readouterr().out
     assert '67% of' in told
-    assert 'evidence.confirm: 1' in told or 'evidence.confirm: 2' in told
-    assert proposed(out).evidence.confirm < 3
+    assert proposed(out).evidence.confirm == 2
+    steady = ['REFUSED', 'GOOD', 'GOOD'] * 20
+    wavering = rows(tmp_path / 'wavering.jsonl', progress=rise.tolist(), evidence=steady)
+    never = rows(tmp_path / 'never.jsonl', progress=[None] * 60, evidence=['REFUSED'] * 60)
+    given = ['--success', wavering, '--failure', bad, '--other', never, '--out', str(out)]
+    assert main(given) == 0
+    assert proposed(out).evidence.confirm == 2
 
 
 def test_readings_of_topreward_give_floor_and_ceiling_and_the_progress_between(tmp_path):
@@ -115,7 +121,7 @@ def pictures(levels):
     ]
 
 
-def test_videos_are_watched_with_one_model_for_all(tmp_path, monkeypatch, capsys):
+def test_videos_and_bags_are_watched_with_one_model_for_all(tmp_path, monkeypatch, capsys):
     loaded = []
 
     def load(config):
@@ -123,9 +129,10 @@ def test_videos_are_watched_with_one_model_for_all(tmp_path, monkeypatch, capsys
         return loaded[-1]
 
     monkeypatch.setattr(command, 'inline_backend', load)
-    good, bad, out = (tmp_path / name for name in ('good.mp4', 'bad.mp4', 'found.yaml'))
+    good, bad, out = (tmp_path / name for name in ('good.mp4', 'bad', 'found.yaml'))
     write_video(pictures(np.linspace(30.0, 180.0, 60)), good, 4.0)
-    write_video(pictures([*np.linspace(30.0, 90.0, 25), *[90.0] * 60]), bad, 4.0)
+    stuck = pictures([*np.linspace(30.0, 90.0, 25), *[90.0] * 60])
+    write_bag(bad, [('/image', (400 + i) * 250_000_000, item) for i, item in enumerate(stuck)])
     runs = ['--success', str(good), '--failure', str(bad), '--out', str(out)]
     assert main(runs) == 2
     assert '--task and --model' in capsys.readouterr().err

@@ -15,6 +15,8 @@ from progress_monitor.strategies.calibration import TokenCalibration, calibrate
 GAINS = (0.02, 0.03, 0.05, 0.1)
 MARGIN = 1.25
 """The proposed allowance over the longest standstill of a run that succeeded."""
+# Fewer answers say too little of a standstill.
+_LEAST_TICKS = 10
 # evidence.confirm counts unusable answers among as many; its default wins where it is as good.
 _CONFIRM_WINDOW = 3
 _CONFIRM_USUAL = 2
@@ -49,7 +51,7 @@ def propose(
     ``success.progress`` lies midway between the best threshold for the progress at the end of a run
     and the next score below it. ``stall.minimum_gain`` is the one of ``GAINS`` whose longest
     standstills tell failures from successes best; ``stall.allowance`` is a quarter above the
-    longest standstill of the successes.
+    longest standstill of the successes, and ten ticks at least.
     """
     ends = roc(np.array([run.end for run in successes]), np.array([run.end for run in failures]))
     scores = np.unique(np.concatenate((ends.thresholds, [0.0])))
@@ -65,8 +67,10 @@ def propose(
     }
     gain = max(GAINS, key=lambda item: (by_gain[item].area, -item))
     longest = max(run.longest_standstill(gain) for run in successes)
+    tick = max(float(np.median(np.diff(run.times))) for run in successes)
+    least = max(MARGIN * longest, _LEAST_TICKS * tick, 1.0)
     values = {
-        'stall.allowance': max(math.ceil(10.0 * MARGIN * longest) / 10.0, 1.0),
+        'stall.allowance': math.ceil(round(10.0 * least, 6)) / 10.0,
         'stall.minimum_gain': gain,
         'success.progress': min(max(round(threshold, 3), 0.01), 1.0),
     }

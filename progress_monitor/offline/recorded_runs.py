@@ -67,9 +67,13 @@ class Run:
         return longest
 
     def unusable_of_newest(self, window: int) -> NDArray[np.int64]:
-        """At each answer, how many of the newest ``window`` were not worth judging by."""
+        """How many of ``window`` successive answers were not worth judging by, at each answer.
+
+        The first ``window - 1`` answers are left out, unless there are no others.
+        """
         bad = np.concatenate(([0], np.cumsum(~self.usable)))
-        ends = np.arange(1, len(bad))
+        ends = np.arange(min(window, len(self.usable)), len(bad))
+        ends = ends[ends > 0]
         return np.asarray(bad[ends] - bad[np.maximum(ends - window, 0)], np.int64)
 
     def checked(self) -> Run:
