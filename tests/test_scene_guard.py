@@ -83,6 +83,8 @@ def test_few_runs_know_each_other(tmp_path: Path, features: np.ndarray) -> None:
         statistics_of_runs(runs[:1])
     with pytest.raises(ValueError, match='too few'):
         statistics_of_runs([run[:5] for run in runs])
+    with pytest.raises(ValueError, match='every scene would pass'):
+        statistics_of_runs([*runs, runs[0] + np.float32(1000.0)])
 
 
 def test_the_command_writes_it_beside_the_weights_from_videos(
