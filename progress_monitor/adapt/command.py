@@ -62,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _adapt(given: argparse.Namespace) -> int:
+    if given.steps < 0:
+        raise ValueError(f'--steps: {given.steps}; give 0 or more')
+    if given.threads < 1:
+        raise ValueError(f'--threads: {given.threads}; give 1 or more')
+    if given.out.exists() and not given.out.is_dir():
+        raise ValueError(f'--out: {given.out} is no folder; name another')
     annotations = _read(given.annotations)
     held_out = _read(given.held_out) if given.held_out else ()
     # torch is wanted from here on.
@@ -70,7 +76,7 @@ def _adapt(given: argparse.Namespace) -> int:
 
     recipe = recipe_for(given.model)
     if given.steps:
-        recipe = replace(recipe, steps=max(given.steps, 1))
+        recipe = replace(recipe, steps=given.steps)
     options = Options(
         base=given.model,
         out=given.out,
