@@ -84,4 +84,4 @@ SMALL = Recipe(
 def recipe_for(model_path: str) -> Recipe:
     """The settings that suit a checkpoint, by its name or its sizes."""
     profile = find('auto', model_path)
-    return SMALL if profile is not None and profile.name == 'small_cell' else PROCVLM
+    return SMALL if profile is not None and profile.name.startswith('small_cell') else PROCVLM
