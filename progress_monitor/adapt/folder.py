@@ -11,10 +11,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from progress_monitor.vlm.adapter import ADAPTATION, ADAPTATION_FORMAT
 from progress_monitor.vlm.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-
-ADAPTATION = 'adaptation.json'
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def write(folder: Path, config: Any, tensors: Mapping[str, torch.Tensor], purpos
     _write_json(
         folder / ADAPTATION,
         {
-            'format': FORMAT,
+            'format': ADAPTATION_FORMAT,
             'tasks': list(purpose.tasks),
             'base': purpose.base,
             'revision': purpose.revision,

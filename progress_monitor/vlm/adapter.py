@@ -23,7 +23,7 @@ from progress_monitor.vlm.weights import Tensor, read_header, stored_tensors, we
 
 PARAMETER = 'model.adapters'
 ADAPTATION = 'adaptation.json'
-_FORMAT = 1
+ADAPTATION_FORMAT = 1
 PLACE = re.compile(r'(?:layers|blocks)\.\d+\..*|merger\w*\..*|lm_head|embed_tokens')
 _UNPACKED = ('F32', 'F16', 'BF16')
 _HUB_FOLDER = re.compile(r'models--(?:.*--)?(?P<name>[^/]+)/snapshots/[^/]+/?$')
@@ -248,9 +248,10 @@ def _read_adaptation(path: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     if not path.is_file():
         return (), {}
     values = read_json(path)
-    if values.get('format') != _FORMAT:
+    if values.get('format') != ADAPTATION_FORMAT:
         raise VLMError(
-            f'{PARAMETER}: {path} has format {values.get("format")!r}; {_FORMAT} can be read'
+            f'{PARAMETER}: {path} has format {values.get("format")!r}; '
+            f'{ADAPTATION_FORMAT} can be read'
         )
     tasks = values.get('tasks')
     if (

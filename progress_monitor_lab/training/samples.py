@@ -10,6 +10,7 @@ and some scenes are not the cell's. A demonstration is another episode of the ta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -59,6 +60,17 @@ FINISHED, SETBACK = 0.995, 0.03
 # Of the wrong memories in tasks of several phases: those that missed the end of the last step for
 # good. The monitor's memory holds what the model said, so a model that waits for it never moves on.
 FORGETFUL = 0.6
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A window of an episode (indices within it, and within the corpus) and the task's wording."""
+
+    episode: Episode
+    window: tuple[int, ...]
+    stride: int
+    frames: tuple[int, ...]
+    wording: str
 
 
 class Sampler:
@@ -116,7 +128,7 @@ class Sampler:
         if rng.random() < 0.4:
             wording = TASKS[episode.task].instruction
         draw = getattr(self, f'_{form}')
-        sample: Sample = draw(episode, window, stride, frames, wording)
+        sample: Sample = draw(_Asked(episode, window, stride, frames, wording))
         return sample
 
     def _window(self, episode: Episode, count: int, stride: int) -> tuple[int, ...]:
@@ -157,65 +169,39 @@ class Sampler:
         done = (None, (), stages(task)[:1])[int(rng.integers(3))]
         return formats.procvlm(frames, text, done, refusal())
 
-    def _procvlm(
-        self,
-        episode: Episode,
-        window: tuple[int, ...],
-        stride: int,
-        frames: tuple[int, ...],
-        wording: str,
-    ) -> Sample:
+    def _procvlm(self, asked: _Asked) -> Sample:
+        episode, window, frames = asked.episode, asked.window, asked.frames
         last, steps = window[-1], stages(episode.task)
         said = answer(float(episode.progress[last]), steps[int(episode.stage[last]) :])
-        done = self._memory(episode, window, stride)
-        return formats.procvlm(frames, wording, None if done is None else steps[:done], said)
+        done = self._memory(episode, window, asked.stride)
+        return formats.procvlm(frames, asked.wording, None if done is None else steps[:done], said)
 
-    def _recurrent(
-        self,
-        episode: Episode,
-        window: tuple[int, ...],
-        stride: int,
-        frames: tuple[int, ...],
-        wording: str,
-    ) -> Sample:
+    def _recurrent(self, asked: _Asked) -> Sample:
+        episode, window, frames = asked.episode, asked.window, asked.frames
         last, steps = window[-1], stages(episode.task)
         before = ''
         if window[0] > 0 or self._rng.random() < 0.5:
-            done = self._memory(episode, (*window, last), stride * SNIPPET)
+            done = self._memory(episode, (*window, last), asked.stride * SNIPPET)
             before = '' if done is None else formats.thought(steps, done)
         stage = int(episode.stage[last])
         said = percent(float(episode.progress[last]), stage == len(steps))
-        return formats.recurrent(frames, wording, before, formats.thought(steps, stage), said)
+        return formats.recurrent(frames, asked.wording, before, formats.thought(steps, stage), said)
 
-    def _topreward(
-        self,
-        episode: Episode,
-        window: tuple[int, ...],
-        stride: int,
-        frames: tuple[int, ...],
-        wording: str,
-    ) -> Sample:
-        last = window[-1]
+    def _topreward(self, asked: _Asked) -> Sample:
+        episode, last = asked.episode, asked.window[-1]
         done = int(episode.stage[last]) == len(stages(episode.task))
         progress = float(episode.progress[last])
         say_true = bool(self._rng.random() < 0.5)
-        return formats.topreward(frames, wording, progress, done, say_true)
+        return formats.topreward(asked.frames, asked.wording, progress, done, say_true)
 
-    def _progresslm(
-        self,
-        episode: Episode,
-        window: tuple[int, ...],
-        stride: int,
-        frames: tuple[int, ...],
-        wording: str,
-    ) -> Sample:
-        last = window[-1]
+    def _progresslm(self, asked: _Asked) -> Sample:
+        episode, last = asked.episode, asked.window[-1]
         progress, stage = float(episode.progress[last]), int(episode.stage[last])
         shown, in_words = self._demonstration(episode.task)
         near = int(np.argmin([abs(reached - progress) for _, reached in shown]))
         ref = min(stage, len(shown) - 1) if in_words else near
         score = percent(progress, stage == len(stages(episode.task)))
-        return formats.progresslm(frames[-1], wording, shown, str(ref + 1), score)
+        return formats.progresslm(asked.frames[-1], asked.wording, shown, str(ref + 1), score)
 
     def _demonstration(self, task: str) -> tuple[Sequence[tuple[str | int, float]], bool]:
         """The states of a demonstration, and whether they are words."""
