@@ -225,7 +225,7 @@ def _judged(clip: Clip, images: Sequence[Image], rate: float) -> dict[str, Any]:
 def _variants(clips: Sequence[Clip]) -> dict[str, Any]:
     """Print what is doubted of the clips as other cameras would show them, and return it."""
     print(f'{"shown":24}{"fixed":>8}{"worst":>8}{"moving":>8}{"wrist":>8}{"worst":>8}{"fixed":>8}')
-    results = {}
+    results: dict[str, Any] = {}
     for name, show in VARIANTS.items():
         rows = [_judged(clip, *show(clip.images, clip.rate)) for clip in clips]
         results[name] = {'shares': _shares(rows), 'clips': rows}

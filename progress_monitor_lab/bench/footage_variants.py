@@ -31,7 +31,7 @@ def _each(draw: Drawn) -> Variant:
 
 
 def _thinned(every: int, faster: bool) -> Variant:
-    """Every so-manieth picture, at the same rate (a faster scene) or as seldom as they are left."""
+    """One of so many pictures, at the same rate (a faster scene) or as seldom as they are left."""
     return lambda images, rate: (images[::every], rate if faster else rate / every)
 
 
@@ -69,7 +69,7 @@ def _upright(image: Image, seconds: float) -> Image:
 def _jpeg(quality: int) -> Drawn:
     def draw(image: Image, seconds: float) -> NDArray[np.generic]:
         _, coded = cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, quality))
-        return cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
     return draw
 
