@@ -79,12 +79,9 @@ class Eyes:
         self._learns = learns
         self._kept: dict[int, tuple[torch.Tensor, ...]] = {}
 
-    def see(self, pictures: Sequence[int], fresh: bool = False) -> list[torch.Tensor]:
-        """Embeddings (tokens, hidden) of all ``pictures``, and the deepstack features behind.
-
-        :param fresh: look again, although the tower learns nothing now.
-        """
-        if self._learns or fresh:
+    def see(self, pictures: Sequence[int]) -> list[torch.Tensor]:
+        """Embeddings (tokens, hidden) of all ``pictures``, and the deepstack features behind."""
+        if self._learns:
             found = {index: self._encode(index) for index in dict.fromkeys(pictures)}
         else:
             found = self._kept
@@ -97,8 +94,12 @@ class Eyes:
             for layer in range(len(found[pictures[0]]))
         ]
 
+    def features(self, index: int) -> VisionFeatures:
+        """What the tower makes of one picture now."""
+        return self._vision.encode(self._pool.images[index])
+
     def _encode(self, index: int) -> tuple[torch.Tensor, ...]:
-        seen: VisionFeatures = self._vision.encode(self._pool.images[index])
+        seen = self.features(index)
         return (seen.embedding, *seen.deepstack)
 
 
