@@ -364,7 +364,8 @@ class Judge:
         return f'{self._task.task_id}/{kind}/{sample.stamp_ns}'
 
     def _release(self, why: str) -> None:
-        self._reports.release(why, self._clock.stamp_ns, self.progress, self.rate)
+        if self._reports.stalled:
+            self._reports.release(why, self._clock.stamp_ns, self.progress, self.rate)
 
     def _report_success(self, succeeded: bool, event_id: str, stamp_ns: int) -> None:
         self._reports.succeed(

@@ -117,7 +117,7 @@ class NoiseModel:
             self._near.append(_off_the_neighbours(times[-3:], values[-3:]))
         if len(times) >= 2 and frames[-2] - frames[-1] >= LEAST_STEP_BACK and frames[-1] > 0.0:
             usual = np.diff(values[-HALF:-1])
-            change = float(values[-1] - values[-2]) - (float(np.median(usual)) if usual.size else 0)
+            change = float(values[-1] - values[-2]) - (quantile(usual, 0.5) if usual.size else 0)
             self._steps_back.append(change / float(frames[-1] - frames[-2]))
         self.grid.add(float(values[-1]))
         count = 2 * HALF + 1
@@ -154,7 +154,7 @@ class NoiseModel:
         """That of neighbouring ticks, with the decoder's spread as the prior."""
         if not self._spreads:
             return self.jitter
-        spread = float(np.median(self._spreads))
+        spread = quantile(np.array(self._spreads), 0.5)
         seen = len(self._near)
         power = seen * self.jitter**2 + SPREAD_TICKS * spread**2
         return math.sqrt(power / (seen + SPREAD_TICKS))
@@ -230,17 +230,25 @@ def _off_the_neighbours(times: Floats, values: Floats) -> float:
     return off / math.sqrt(1.0 + share**2 + (1.0 - share) ** 2)
 
 
+def quantile(values: Floats, share: float) -> float:
+    """As NumPy's, which takes ten times as long for so few values."""
+    ordered = np.sort(values)
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
+
+
 def _cut(values: Floats) -> Floats:
     """Cut to three robust standard deviations, so that wild answers and bends weigh little."""
-    size = np.abs(values)
-    limit = max(3.0 * 1.4826 * float(np.median(size)), 1e-6)
-    return np.clip(values, -limit, limit)
+    limit = max(3.0 * 1.4826 * quantile(np.abs(values), 0.5), 1e-6)
+    return np.minimum(np.maximum(values, -limit), limit)
 
 
 def _cut_less(values: Floats) -> Floats:
     """The same by the 80 % quantile: where half of the numbers repeat, the other half counts."""
-    limit = max(3.0 * 0.7803 * float(np.quantile(np.abs(values), 0.8)), 1e-6)
-    return np.clip(values, -limit, limit)
+    limit = max(3.0 * 0.7803 * quantile(np.abs(values), 0.8), 1e-6)
+    return np.minimum(np.maximum(values, -limit), limit)
 
 
 def _robust_rms(values: Floats) -> float:
