@@ -187,7 +187,7 @@ class Judge:
             return False
         first = self._clock.stamp_ns is None
         self._see_first_motion(tick, first)
-        time = self._clock.advance(stamp_ns, self._signal.interval())
+        time = self._clock.advance(stamp_ns)
         held = self._is_held(tick, time)
         sample = self._filter(tick, time, held)
         if held and self._success.active:
