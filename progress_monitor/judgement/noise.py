@@ -26,6 +26,9 @@ PRIOR_TICKS = 30
 """Before they are seen, successive numbers are taken to hang together, by so many ticks' weight."""
 SPREAD_TICKS = 2
 """Weight of the decoder's own spread, in ticks, until the scatter is known from the numbers."""
+REPEATED = 0.12
+"""Scatter, in units of what is asked of the numbers, up to which they repeat themselves."""
+TRIMMED = 0.15
 _GRID = np.linspace(0.0, 0.95, 96)
 
 
@@ -212,6 +215,28 @@ class Grid:
         """The same, or 0 where too few different numbers were seen to tell."""
         grain = self.coarsest
         return grain if grain and len(self._distinct[grain]) >= LEAST_DISTINCT else 0.0
+
+
+def scatter_now(values: Floats, trimmed: float = TRIMMED) -> float:
+    """Standard deviation of numbers about the line between their neighbours, 0..1.
+
+    The largest deviations, those of a single step or a wild answer, are left out.
+    """
+    off = np.sort(np.abs(values[1:-1] - 0.5 * (values[2:] + values[:-2])))
+    kept = off[: len(off) - math.ceil(trimmed * len(off))]
+    return math.sqrt(float(kept @ kept) / len(kept) / 1.5) if len(kept) else 0.0
+
+
+def repeat_themselves(
+    values: Floats, asked: float, grain: float = 0.0, trimmed: float = TRIMMED
+) -> bool:
+    """Whether numbers repeat themselves now, whatever those before them did.
+
+    :param asked: the difference that is asked of them, 0..1; :param grain: what they may be rounded
+        to, by which alone they repeat; :param trimmed: share of deviations that is left out.
+    """
+    scatter = math.hypot(scatter_now(values, trimmed), grain / math.sqrt(12.0))
+    return scatter <= REPEATED * asked
 
 
 def _middle_residual(times: Floats, values: Floats) -> float:
