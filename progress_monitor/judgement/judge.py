@@ -173,17 +173,21 @@ class Judge:
         """What was said is given up: end the stall; a success stays what it was."""
         self._release(why)
 
-    def add(self, tick: Tick) -> None:
-        """Take in one usable estimate; one whose stamp is not newer than the last is ignored."""
+    def add(self, tick: Tick) -> bool:
+        """Take in one usable estimate; one whose stamp is not newer than the last is ignored.
+
+        :returns: whether the answer is evidence: False where it is ignored, and where it differs
+            from what is kept while nothing moves, unless it makes the task done.
+        """
         stamp_ns = tick.estimate.stamp_ns
         if not math.isfinite(tick.estimate.progress):
             self.hold()
-            return
+            return False
         if not self._clock.is_new(stamp_ns):
-            return
+            return False
         first = self._clock.stamp_ns is None
         self._see_first_motion(tick, first)
-        time = self._clock.advance(stamp_ns, self._signal.interval())
+        time = self._clock.advance(stamp_ns)
         held = self._is_held(tick, time)
         sample = self._filter(tick, time, held)
         if held and self._success.active:
@@ -196,13 +200,13 @@ class Judge:
             tick = replace(tick, estimate=kept)
         if first:
             self._suspension.start(stamp_ns)
-        if self._suspension.covers(stamp_ns):
-            self._judge_success(tick, sample)
-            return
-        if self._suspension.ended(stamp_ns):
+        was_done = self._success.active
+        suspended = self._suspension.covers(stamp_ns)
+        if not suspended and self._suspension.ended(stamp_ns):
             self._restart_rules()
-        if not self._judge_success(tick, sample):
+        if not self._judge_success(tick, sample) and not suspended:
             self._judge_motion(tick, sample, held)
+        return not held or (self._success.active and not was_done)
 
     def _see_first_motion(self, tick: Tick, first: bool) -> None:
         """What was said before the first motion of all counts no more from there on."""
@@ -219,8 +223,7 @@ class Judge:
         if not math.isfinite(self._progress_at_rest):
             return False
         rested = (tick.estimate.stamp_ns - tick.resting_since_ns) * 1e-9
-        counts = self._rest.add(time, tick.estimate.progress, tick.frames, tick.done_steps, rested)
-        return not counts
+        return not self._rest.add(time, tick, rested)
 
     def _filter(self, tick: Tick, time: float, held: bool) -> Sample:
         estimate = tick.estimate
@@ -361,7 +364,8 @@ class Judge:
         return f'{self._task.task_id}/{kind}/{sample.stamp_ns}'
 
     def _release(self, why: str) -> None:
-        self._reports.release(why, self._clock.stamp_ns, self.progress, self.rate)
+        if self._reports.stalled:
+            self._reports.release(why, self._clock.stamp_ns, self.progress, self.rate)
 
     def _report_success(self, succeeded: bool, event_id: str, stamp_ns: int) -> None:
         self._reports.succeed(
