@@ -34,6 +34,11 @@ class TopRewardConfig:
         minimum=1,
         maximum=64,
     )
+    video: bool = parameter(
+        False,
+        'Show the frames as a video, in pairs with time stamps, as the published client does: half '
+        'the tokens. For Qwen3-VL and one camera; floor and ceiling are to be calibrated with it.',
+    )
     floor: float = parameter(
         0.0,
         'Log-probability at 0 % from calibration runs; 0: the lowest median of three readings '

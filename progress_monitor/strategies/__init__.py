@@ -25,13 +25,15 @@ Make = Callable[[MonitorConfig, str, Sequence[str]], Strategy]
 
 STRATEGIES: dict[str, Make] = {
     'procvlm': lambda config, model, cameras: ProcVLM(config, config.procvlm),
-    'topreward': lambda config, model, cameras: TopReward(config, config.topreward),
+    'topreward': lambda config, model, cameras: TopReward(config, config.topreward, cameras),
     'progresslm': lambda config, model, cameras: ProgressLM(
         config, config.progresslm, model, cameras
     ),
     'recurrent': lambda config, model, cameras: Recurrent(config, config.recurrent, cameras),
     'combined': lambda config, model, cameras: Combined(
-        ProcVLM(config, config.procvlm), TopReward(config, config.topreward), _gain(config)
+        ProcVLM(config, config.procvlm),
+        TopReward(config, config.topreward, cameras),
+        _gain(config),
     ),
 }
 

@@ -42,6 +42,7 @@ class Combined:
         self.prompt_hash = f'{text.prompt_hash}+{token.prompt_hash}'
         self.sessions = (*text.sessions, *token.sessions)
         self.sample_period_s = min(text.sample_period_s, token.sample_period_s)
+        self.clips = token.clips
         self.shows = f'{text.shows}; {token.shows}'
         self.reset()
 

@@ -50,6 +50,7 @@ class ProcVLM:
     name = 'procvlm'
     sessions = ('procvlm',)
     scores = False
+    clips = False
     checkpoints = ('procvlm', 'small_cell')
 
     def __init__(self, config: MonitorConfig, own: ProcVLMConfig | None = None) -> None:

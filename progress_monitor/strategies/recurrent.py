@@ -52,6 +52,7 @@ class Recurrent:
     name = 'recurrent'
     sessions = ('recurrent',)
     scores = False
+    clips = False
     checkpoints = ('r2vlm', 'small_cell')
 
     def __init__(
