@@ -76,13 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         truths.append(truth)
         texts.append(said)
         print(f'{task}: {len(truth)} readings', flush=True)
-    report: dict[str, Any] = {way: _of_way(found[way], truths, texts) for way in WAYS}
+    report: dict[str, Any] = {
+        way: _of_way(found[way], truths, texts, options.readings) for way in WAYS
+    }
     report['video_over_images_cpu'] = float(
         np.median(np.divide(found['video'].cpu_ms, found['images'].cpu_ms))
     )
     report['text_voc'] = mean([voc(*pair) for pair in zip(texts, truths, strict=True)])
     report['text_error'] = mean([mae(*pair) for pair in zip(texts, truths, strict=True)])
-    report['readings'] = sum(map(len, truths))
+    report['readings_of_each_way'] = sum(map(len, truths))
     print(json.dumps(report, indent=2))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
@@ -91,7 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values = {name: round(chosen[name], 4) for name in named}
     parameters = options.out.with_suffix('.yaml')
     parameters.write_text(
-        parameter_yaml({'topreward.video': options.video, **values}), encoding='utf-8'
+        parameter_yaml(
+            {'topreward.video': options.video, 'topreward.readings': options.readings, **values}
+        ),
+        encoding='utf-8',
     )
     print(f'written to {options.out}, and the parameters to {parameters}')
     return 0
@@ -103,6 +108,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--cache', type=Path, default=default_cache(), help='recordings')
     parser.add_argument('--tasks', nargs='+', default=list(TASKS), choices=list(TASKS))
     parser.add_argument('--video', action='store_true', help='write the parameters of videos')
+    parser.add_argument(
+        '--readings',
+        type=int,
+        default=TopRewardConfig().readings,
+        help='newest readings whose mean is held against the ceiling',
+    )
     parser.add_argument('--threads', type=int, default=1, help='CPU threads of the model')
     parser.add_argument('--out', type=Path, default=Path('out/bench/token_reading.json'))
     return parser.parse_args(arguments)
@@ -196,9 +207,11 @@ def _run(
 
 
 def _of_way(
-    found: Readings, truths: Sequence[Sequence[float]], texts: Sequence[Sequence[float]]
+    found: Readings,
+    truths: Sequence[Sequence[float]],
+    texts: Sequence[Sequence[float]],
+    readings: int,
 ) -> dict[str, Any]:
-    readings = TopRewardConfig().readings
     finished = [[value >= 1.0 for value in truth] for truth in truths]
     limits = calibrate(found.runs, finished, readings)
     span = limits.ceiling - limits.floor
