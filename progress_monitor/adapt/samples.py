@@ -20,7 +20,7 @@ from progress_monitor.adapt.wording import Wording
 from progress_monitor.memory import done_sentence
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.strategies import make_strategy
-from progress_monitor.types import Frame, Recollection, View
+from progress_monitor.types import Clip, Frame, Recollection, View
 
 SINGLE = 0.3
 PAUSED, REVERSED, AT_END = 0.2, 0.15, 0.25
@@ -209,7 +209,7 @@ class Sampler:
         frames = tuple(self._pool.frame(index) for index in pictures)
         view = View(frames, frames[-1].stamp_ns)
         (question,) = self._strategy.ask(view, Recollection(task, done))
-        return question.parts
+        return tuple(part for part in question.parts if not isinstance(part, Clip))
 
 
 def _prefix(
