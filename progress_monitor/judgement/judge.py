@@ -12,7 +12,7 @@ import numpy as np
 from progress_monitor.config import MonitorConfig
 from progress_monitor.judgement.allowance import StepAllowances
 from progress_monitor.judgement.clock import ObservedClock, Suspension
-from progress_monitor.judgement.noise import NoiseModel
+from progress_monitor.judgement.noise import Floats, NoiseModel
 from progress_monitor.judgement.regression import LoopRule, RegressionRule
 from progress_monitor.judgement.reports import Report, Reports
 from progress_monitor.judgement.rest import STEP_NATS, RestEvidence
@@ -270,14 +270,17 @@ class Judge:
     def _judge_motion(self, tick: Tick, sample: Sample, held: bool) -> None:
         since = self._stall.since
         allowance = max(self._allowances.of(tick.step), self._allowance)
-        lost = self._regression.update(sample, tick.undone, self._noise)
+        times, numbers, frames = self._signal.series
+        bare = numbers - self._noise.influence(frames)
+        lost = self._regression.update(sample, bare, tick.undone, self._noise)
         looping = self._loop.update(sample, allowance, self._noise.jitter)
         if lost:
             # What was reached before the fall is no baseline for the climb after it.
             self._stall.restart()
         if held and tick.resting_since_ns is not None:
             self._stall.rest(self._rest_from(tick.resting_since_ns, sample))
-        hung = not lost and self._hangs(tick, sample, allowance, held)
+        series = np.stack((times, bare))
+        hung = not lost and self._hangs(tick, sample, series, allowance, held)
         # A step that may take longer keeps its allowance until progress is seen.
         self._allowance = allowance if self._stall.since == since else 0.0
         if looping:
@@ -296,11 +299,12 @@ class Judge:
         seen = itertools.takewhile(lambda item: item.stamp_ns >= stamp_ns, samples)
         return min((item.time for item in seen), default=sample.time)
 
-    def _hangs(self, tick: Tick, sample: Sample, allowance: float, held: bool) -> bool:
-        times, numbers, frames = self._signal.series
+    def _hangs(
+        self, tick: Tick, sample: Sample, series: Floats, allowance: float, held: bool
+    ) -> bool:
         return self._stall.update(
             self._signal.samples,
-            np.stack((times, numbers - self._noise.influence(frames))),
+            series,
             allowance,
             self._signal.interval(),
             self._noise,

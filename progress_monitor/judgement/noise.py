@@ -28,6 +28,9 @@ SPREAD_TICKS = 2
 """Weight of the decoder's own spread, in ticks, until the scatter is known from the numbers."""
 REPEATED = 0.12
 """Scatter, in units of what is asked of the numbers, up to which they repeat themselves."""
+SAME = 0.04
+BY_CHANCE = 0.3
+"""Share of the usual jitter that a dozen numbers never show where they have not changed."""
 TRIMMED = 0.15
 _GRID = np.linspace(0.0, 0.95, 96)
 
@@ -46,8 +49,14 @@ def _moments() -> tuple[Floats, Floats]:
 
 
 _VARIANCE, _CORRELATION = _moments()
-# Jitter of AR(1) noise of unit scatter at the largest correlation that is believed.
-_LEAST_JITTER = math.sqrt((1.5 + 0.5 * LARGEST_CORRELATION**2 - 2.0 * LARGEST_CORRELATION) / 1.5)
+
+
+def _jitter(correlation: float) -> float:
+    """Jitter of AR(1) noise of unit scatter."""
+    return math.sqrt((1.5 + 0.5 * correlation**2 - 2.0 * correlation) / 1.5)
+
+
+_LEAST_JITTER = _jitter(LARGEST_CORRELATION)
 
 
 class NoiseModel:
@@ -154,12 +163,13 @@ class NoiseModel:
         self.scatter = min(math.sqrt(variance / kept), most)
 
     def _first_scatter(self) -> float:
-        """That of neighbouring ticks, with the decoder's spread as the prior."""
+        """That which leaves the jitter of neighbours, with the decoder's spread as the prior."""
+        scatter = self.jitter / _jitter(FIRST_CORRELATION)
         if not self._spreads:
-            return self.jitter
+            return scatter
         spread = quantile(np.array(self._spreads), 0.5)
         seen = len(self._near)
-        power = seen * self.jitter**2 + SPREAD_TICKS * spread**2
+        power = seen * scatter**2 + SPREAD_TICKS * spread**2
         return math.sqrt(power / (seen + SPREAD_TICKS))
 
     def _learn_influence(self, residuals: Floats, shown: Floats, frames: Floats) -> None:
@@ -228,15 +238,17 @@ def scatter_now(values: Floats, trimmed: float = TRIMMED) -> float:
 
 
 def repeat_themselves(
-    values: Floats, asked: float, grain: float = 0.0, trimmed: float = TRIMMED
+    values: Floats, asked: float, jitter: float, grain: float = 0.0, trimmed: float = TRIMMED
 ) -> bool:
     """Whether numbers repeat themselves now, whatever those before them did.
 
-    :param asked: the difference that is asked of them, 0..1; :param grain: what they may be rounded
-        to, by which alone they repeat; :param trimmed: share of deviations that is left out.
+    :param asked: the difference that is asked of them, 0..1; :param jitter: of the numbers so far:
+        that little of it is left by chance where less is not the same; :param grain: what they may
+        be rounded to, by which alone they repeat; :param trimmed: share that is left out.
     """
-    scatter = math.hypot(scatter_now(values, trimmed), grain / math.sqrt(12.0))
-    return scatter <= REPEATED * asked
+    now = scatter_now(values, trimmed)
+    by_chance = now > max(BY_CHANCE * jitter, SAME * asked)
+    return not by_chance and math.hypot(now, grain / math.sqrt(12.0)) <= REPEATED * asked
 
 
 def _middle_residual(times: Floats, values: Floats) -> float:

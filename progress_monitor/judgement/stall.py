@@ -129,7 +129,7 @@ class StallRule:
         grain = 0.0 if noise.grid.grain else noise.grid.coarsest
         gain = self._config.minimum_gain
         quiet = max(noise.scatter, scatter_now(recent)) <= QUIET * gain
-        return quiet or repeat_themselves(recent, gain, grain)
+        return quiet or repeat_themselves(recent, gain, noise.jitter, grain)
 
     def rest(self, time: float) -> None:
         """Nothing has moved since ``time``: what was gained later was a change of mind."""

@@ -77,7 +77,9 @@ class SuccessRule:
         margin = max(1.0 - self._config.progress, 1e-3)
         recent = np.array(self._recent)[::-1]
         newest = recent[:REPEATED_TICKS]
-        if len(newest) == REPEATED_TICKS and repeat_themselves(newest, 0.5 * margin, trimmed=0.0):
+        if len(newest) == REPEATED_TICKS and repeat_themselves(
+            newest, 0.5 * margin, noise.jitter, trimmed=0.0
+        ):
             return True
         if DEVIATIONS * noise.long_run <= margin * math.sqrt(self._config.confirm):
             return True
