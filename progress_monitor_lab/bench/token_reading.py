@@ -43,6 +43,7 @@ from progress_monitor_lab.sim.tasks import TASKS
 
 FROZEN_FRAMES = (2, 4, 6, 8, 10, 12, 16)
 STRIDE = 5
+TEXT_AGES = (1, 2, 4, 8)
 WAYS = ('images', 'video')
 
 
@@ -229,9 +230,32 @@ def _of_way(
         'combined.token_share': token_share(
             np.concatenate(texts), np.concatenate(scaled), np.concatenate(truths)
         ),
+        'error_of_a_text_by_age_s': {
+            f'{age * STRIDE / 10:g}': dict(
+                zip(('held', 'moved'), aged_errors(texts, scaled, truths, age), strict=True)
+            )
+            for age in TEXT_AGES
+        },
         'prompt_tokens': float(np.median(found.tokens)),
         'cpu_ms': float(np.median(found.cpu_ms)),
     }
+
+
+def aged_errors(
+    texts: Sequence[Sequence[float]],
+    tokens: Sequence[Floats],
+    truths: Sequence[Sequence[float]],
+    age: int,
+) -> tuple[float, float]:
+    """Mean error of a text's progress ``age`` readings later, held, and moved by the token."""
+    held: list[float] = []
+    moved: list[float] = []
+    for text, token, truth in zip(texts, tokens, truths, strict=True):
+        then, now = np.array(text)[:-age], np.array(truth)[age:]
+        held += np.abs(then - now).tolist()
+        carried = np.clip(then + token[age:] - token[:-age], 0.0, 1.0)
+        moved += np.abs(carried - now).tolist()
+    return mean(held), mean(moved)
 
 
 def token_share(text: Floats, token: Floats, truth: Floats) -> float:
