@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,12 +80,9 @@ class Eyes:
         self._learns = learns
         self._kept: dict[int, tuple[torch.Tensor, ...]] = {}
 
-    def see(self, pictures: Sequence[int], fresh: bool = False) -> list[torch.Tensor]:
-        """Embeddings (tokens, hidden) of all ``pictures``, and the deepstack features behind.
-
-        :param fresh: look again, although the tower learns nothing now.
-        """
-        if self._learns or fresh:
+    def see(self, pictures: Sequence[int]) -> list[torch.Tensor]:
+        """Embeddings (tokens, hidden) of all ``pictures``, and the deepstack features behind."""
+        if self._learns:
             found = {index: self._encode(index) for index in dict.fromkeys(pictures)}
         else:
             found = self._kept
@@ -119,12 +117,22 @@ def answer_logits(
     if len(layers) > 1:
         pictures = {'visual_pos_masks': shown, 'deepstack_visual_embeds': layers[1:]}
     # Attention is causal: what stands behind a row changes nothing in it.
-    hidden = model.model.language_model(
-        inputs_embeds=embeddings,
-        position_ids=batch.positions.to(device),
-        use_cache=False,
-        **pictures,
-    ).last_hidden_state
-    learnt = (batch.targets >= 0).to(device)
-    logits = model.lm_head(hidden[learnt]).float()
+    with _half_precision(device):
+        hidden = model.model.language_model(
+            inputs_embeds=embeddings,
+            position_ids=batch.positions.to(device),
+            use_cache=False,
+            **pictures,
+        ).last_hidden_state
+        learnt = (batch.targets >= 0).to(device)
+        logits = model.lm_head(hidden[learnt]).float()
     return logits, batch.targets.to(device)[learnt], batch.weights.to(device)[learnt]
+
+
+def _half_precision(device: torch.device) -> AbstractContextManager[object]:
+    """bfloat16 products where a processor multiplies them: nearly twice as fast there.
+
+    Elsewhere the model's own dtype stays, which suits a GPU already.
+    """
+    quick = device.type == 'cpu' and torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast('cpu', torch.bfloat16) if quick else nullcontext()

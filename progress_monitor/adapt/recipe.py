@@ -75,9 +75,9 @@ SMALL = Recipe(
     at_once=24,
     read_every=40,
     patience=4,
-    looks=24,
-    pictures_per_sample=5,
-    digit_weight=2.0,
+    looks=40,
+    pictures_per_sample=3,
+    digit_weight=6.0,
 )
 
 

@@ -26,8 +26,9 @@ SINGLE = 0.3
 PAUSED, REVERSED, AT_END = 0.2, 0.15, 0.25
 OTHER_TASK, OTHER_SCENE, PREFIX = 0.07, 0.06, 0.06
 MEMORY_MISSING, MEMORY_WRONG = 0.25, 0.2
-# The published windows' longest way from frame to frame, and shortest, in samples of the monitor.
-STRIDES = (0.5, 1.6)
+# Shortest and longest way from frame to frame, in samples of the monitor: a demonstration is often
+# slower than the work that is watched.
+STRIDES = (0.5, 2.2)
 # Texts of tasks that no single demonstration shows.
 ELSEWHERE = (
     'fold the towel',

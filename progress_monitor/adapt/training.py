@@ -103,7 +103,8 @@ class Trainer:
             loss = self._step(draw, frames, eyes)
             course.step += 1
             bar.update()
-            bar.set_postfix(loss=f'{loss:.3f}', held_out=f'{course.best:.3f}')
+            held = {'held_out': f'{course.best:.3f}'} if course.losses else {}
+            bar.set_postfix(loss=f'{loss:.3f}', **held)
             if course.step % recipe.read_every == 0 or course.step == recipe.steps:
                 self._read(held_out, eyes)
                 self._save()
