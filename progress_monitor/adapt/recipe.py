@@ -63,21 +63,21 @@ PROCVLM = Recipe(
 )
 SMALL = Recipe(
     wording=SMALL_CELL,
-    rank=16,
-    alpha=32,
+    rank=32,
+    alpha=64,
     dropout=0.0,
     targets=(*ATTENTION, *FEED_FORWARD),
-    rate=2e-3,
+    rate=4e-3,
     warm_up=0.05,
     weight_decay=0.01,
     steps=400,
-    batch=24,
-    at_once=24,
-    read_every=40,
+    batch=12,
+    at_once=12,
+    read_every=80,
     patience=4,
-    looks=24,
-    pictures_per_sample=5,
-    digit_weight=2.0,
+    looks=40,
+    pictures_per_sample=3,
+    digit_weight=6.0,
 )
 
 
