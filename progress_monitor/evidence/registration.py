@@ -10,7 +10,9 @@ agree on (RANSAC); whatever moves before the background is outvoted.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -28,12 +30,17 @@ _SAME = 0.8
 # Grey levels of standard deviation: below it a patch holds little but noise.
 _CONTRAST = 3.0
 _FLOW = {'winSize': (15, 15), 'maxLevel': 3, 'criteria': (3, 15, 0.03)}
+# Two corners make a similarity: so many find it where they need not outvote a large foreground.
+FEW_CORNERS = 40
+_TRIALS = 300
 # Pixels of the thumbnail by which a corner may miss the common motion.
 _MISS = 1.5
 _MOST_ZOOM = 2.5
 # Support from which nothing better is looked for.
 _CLEAR = 0.6
-_ORB = cv2.ORB_create(nfeatures=200, edgeThreshold=12, patchSize=19, fastThreshold=8)  # type: ignore[attr-defined]
+_ORB = cv2.ORB_create(  # type: ignore[attr-defined]
+    nfeatures=120, scaleFactor=1.3, nlevels=4, edgeThreshold=12, patchSize=19, fastThreshold=8
+)
 
 
 class Picture:
@@ -47,22 +54,31 @@ class Picture:
         self.level = cv2.GaussianBlur(grey, (0, 0), 1.0).astype(np.float32)
         self.mean = cv2.blur(self.level, _PATCH)
         self.variance = cv2.blur(self.level * self.level, _PATCH) - self.mean * self.mean
-        self.corners = _corners(self.level, self.variance)
+
+    @cached_property
+    def corners(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns of the strongest corners, each (n,)."""
+        return _corners(self.level, self.variance)
+
+    @cached_property
+    def features(self) -> tuple[Sequence[cv2.KeyPoint], NDArray[np.uint8] | None]:
+        """ORB features: their places and their descriptors, (n, 32) uint8; None without any."""
+        keys, words = _ORB.detectAndCompute(self.grey, None)
+        return keys, words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Motion:
     """A similarity that maps the earlier picture onto the later one.
 
-    ``pixels`` is the mean way of the picture's points in pixels of the thumbnail, ``degrees`` the
-    turn about the optical axis, ``zoom`` the scale, ``support`` the share of the corners that
-    should still be in the picture which look the same where it puts them.
+    ``matrix`` is (2, 3) in pixels of the thumbnail, ``pixels`` the mean way of the picture's
+    points, ``degrees`` the turn about the optical axis, ``zoom`` the scale.
     """
 
+    matrix: NDArray[np.float64]
     pixels: float
     degrees: float
     zoom: float
-    support: float
 
 
 def same_places(before: Picture, now: Picture) -> NDArray[np.bool_]:
@@ -74,24 +90,54 @@ def same_places(before: Picture, now: Picture) -> NDArray[np.bool_]:
     return same
 
 
-def register(
-    before: Picture, now: Picture, chosen: NDArray[np.bool_], *, far: bool
+def common_motion(
+    before: Picture, now: Picture, chosen: NDArray[np.bool_], most: int
 ) -> Motion | None:
-    """The motion that most of the ``chosen`` corners of ``before`` agree on; None: there is none.
+    """The motion that most of the ``chosen`` corners of ``before`` follow; None: there is none.
 
-    :param chosen: (n,) bool, those corners that belong to the background as far as is known.
-    :param far: whether to look for motions that the flow cannot follow, at three times the cost.
+    Motions of more than a fifth of the picture are not found.
+
+    :param chosen: (n,) bool.
+    :param most: corners that are followed at most.
     """
-    ys, xs = before.corners
-    points = np.stack([xs[chosen], ys[chosen]], axis=1).astype(np.float32)
+    points = _points(before, chosen)
     if len(points) < FEWEST_CORNERS:
         return None
-    followed = _agreed(before, now, points, *_follow(before, now, points))
-    if not far or (followed is not None and followed.support >= _CLEAR):
-        return followed
-    matched = _agreed(before, now, points, *_match(before, now))
-    found = [motion for motion in (followed, matched) if motion is not None]
-    return max(found, key=lambda motion: motion.support, default=None)
+    some = points[:: math.ceil(len(points) / most)].copy()
+    return _agreed(before.grey.shape, *_follow(before, now, some))
+
+
+def register(
+    before: Picture, now: Picture, chosen: NDArray[np.bool_], *, far: bool
+) -> tuple[Motion, float] | None:
+    """The motion that explains ``now`` best, and how well; None: there is none.
+
+    How well is the share of the ``chosen`` corners of ``before`` which should still be in the
+    picture that look the same where the motion puts them.
+
+    :param chosen: (n,) bool, those corners that belong to the background as far as is known.
+    :param far: whether to look for motions that the flow cannot follow, at twice the cost.
+    """
+    points = _points(before, chosen)
+    if len(points) < FEWEST_CORNERS:
+        return None
+    best = None
+    followed = common_motion(before, now, chosen, FEW_CORNERS)
+    if followed is not None:
+        best = followed, _support(before, now, points, followed.matrix)
+        if best[1] >= _CLEAR:
+            return best
+    matched = _agreed(before.grey.shape, *_match(before, now)) if far else None
+    if matched is not None:
+        support = _support(before, now, points, matched.matrix)
+        if best is None or support > best[1]:
+            best = matched, support
+    return best
+
+
+def _points(picture: Picture, chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    ys, xs = picture.corners
+    return np.stack([xs[chosen], ys[chosen]], axis=1).astype(np.float32)
 
 
 def _corners(
@@ -123,8 +169,8 @@ def _follow(
 def _match(before: Picture, now: Picture) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pairs of ORB features that are each other's best."""
     none = np.zeros((0, 2), np.float32)
-    keys, words = _ORB.detectAndCompute(before.grey, None)
-    keys_now, words_now = _ORB.detectAndCompute(now.grey, None)
+    keys, words = before.features
+    keys_now, words_now = now.features
     if words is None or words_now is None:
         return none, none
     pairs = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(words, words_now)
@@ -137,33 +183,35 @@ def _match(before: Picture, now: Picture) -> tuple[NDArray[np.float32], NDArray[
 
 
 def _agreed(
-    before: Picture,
-    now: Picture,
-    points: NDArray[np.float32],
-    source: NDArray[np.float32],
-    target: NDArray[np.float32],
+    shape: tuple[int, ...], source: NDArray[np.float32], target: NDArray[np.float32]
 ) -> Motion | None:
-    """The similarity that most pairs agree on, and how many ``points`` look the same through it."""
+    """The similarity that most pairs of places in pictures of that ``shape`` agree on."""
     if len(source) < FEWEST_CORNERS // 2:
         return None
     matrix, _ = cv2.estimateAffinePartial2D(
-        source, target, method=cv2.RANSAC, ransacReprojThreshold=_MISS, maxIters=300
+        source, target, method=cv2.RANSAC, ransacReprojThreshold=_MISS, maxIters=_TRIALS
     )
     if matrix is None:
         return None
     zoom = math.hypot(matrix[0, 0], matrix[1, 0])
     if not 1.0 / _MOST_ZOOM < zoom < _MOST_ZOOM:
         return None
-    height, width = before.grey.shape
-    places = np.stack(np.meshgrid(np.linspace(0, width, 5), np.linspace(0, height, 5)), axis=-1)
-    places = places.reshape(-1, 2)
+    places = _grid(shape)
     way = np.linalg.norm(places @ matrix[:, :2].T + matrix[:, 2] - places, axis=1)
     return Motion(
+        matrix=np.asarray(matrix, np.float64),
         pixels=float(way.mean()),
         degrees=math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])),
         zoom=zoom,
-        support=_support(before, now, points, matrix),
     )
+
+
+@lru_cache(maxsize=16)
+def _grid(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Points all over a picture, (n, 2), x first."""
+    height, width = shape
+    rows, columns = np.linspace(0, height, 5), np.linspace(0, width, 5)
+    return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
 
 
 def _support(

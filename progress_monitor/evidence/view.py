@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_monitor.evidence.registration import (
+    FEW_CORNERS,
     FEWEST_CORNERS,
-    Motion,
     Picture,
+    common_motion,
     register,
     same_places,
 )
@@ -61,6 +62,7 @@ _MOST_FIXED = 0.95
 _FEWEST_AREAS = 5
 # Mean way, pixels of the thumbnail, of a camera that stands, as far as can be measured.
 _TREMOR = 0.3
+_TREMOR_CORNERS = 80
 _FIXED_S = 1.5
 _WRIST_TO_FIXED_S = 10.0
 _LONGEST_STEP_S = 1.0
@@ -189,8 +191,8 @@ class ViewWatch:
         return change
 
     def _explain(self, base: Picture, now: Picture, stands: float) -> ViewChange | None:
-        motion: Motion | None = register(base, now, self._background, far=stands < _FAR)
-        if motion is not None and motion.support >= max(_SUPPORT, stands + _GAIN):
+        motion, support = register(base, now, self._background, far=stands < _FAR) or (None, 0.0)
+        if motion is not None and support >= max(_SUPPORT, stands + _GAIN):
             share = motion.pixels / max(base.grey.shape)
             if share < _LEAST_WAY:
                 return None
@@ -205,7 +207,7 @@ class ViewWatch:
             return
         if _spread(base, same) < _FEWEST_AREAS:
             return
-        motion = register(base, now, np.ones_like(same), far=False)
+        motion = common_motion(base, now, np.ones_like(same), _TREMOR_CORNERS)
         if motion is None or motion.pixels > _TREMOR:
             return
         self._fixed_s += min(passed_s, _LONGEST_STEP_S)
@@ -231,7 +233,7 @@ def _steady(last: Picture, now: Picture) -> bool:
     stayed = float(steps.mean())
     if not _UNSTEADY <= stayed < _STEADY:
         return stayed >= _STEADY
-    motion = register(last, now, np.ones_like(steps), far=False)
+    motion = common_motion(last, now, np.ones_like(steps), FEW_CORNERS)
     return motion is not None and motion.pixels < _STILL
 
 
