@@ -84,6 +84,7 @@ class NoiseModel:
         self._steps_back: deque[float] = deque(maxlen=KEPT)
         self._spreads: deque[float] = deque(maxlen=2 * HALF)
         self._typical_frames = 0.0
+        self._ticks = 0
         self.grid = Grid()
         self.scatter = 0.0
         self.jitter = 0.0
@@ -98,7 +99,11 @@ class NoiseModel:
     @property
     def scatter_before(self) -> float:
         """The scatter as it was known before the last ticks: a sudden fall adds to it at first."""
-        return self._known[0] if self._known else 0.0
+        if not self._known:
+            return 0.0
+        # The first ticks know nothing yet: until there are enough, those that know most.
+        ticks = min(max(self._ticks - HALF, HALF), 2 * HALF)
+        return self._known[max(len(self._known) - ticks, 0)]
 
     @property
     def long_run(self) -> float:
@@ -138,6 +143,7 @@ class NoiseModel:
             self._frames.append(_middle_residual(times[-count:], frames[-count:]))
         self._learn(frames)
         self._known.append(self.scatter)
+        self._ticks += 1
 
     def _learn(self, frames: Floats) -> None:
         self.jitter = _robust_rms(np.array(self._near)) if self._near else 0.0
