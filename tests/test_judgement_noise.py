@@ -107,14 +107,21 @@ def test_a_stall_under_noise_is_found_later_and_not_never(points):
 
 
 @settings(max_examples=15)
-@given(st.integers(0, 1000), st.sampled_from([0.02, 0.04, 0.08]))
-def test_noise_never_makes_a_call_earlier_than_the_allowance(seed, scatter):
-    numbers = 0.5 + scatter * correlated(80, 0.0, seed)
-    assert first_call(numbers, 15.0) >= 15.0
+@given(st.integers(0, 1000), st.sampled_from([0.02, 0.04, 0.06]), st.sampled_from([0.0, 0.5]))
+def test_noise_never_makes_a_call_earlier_than_certainty_allows(seed, scatter, rho):
+    """Whatever is called, the numbers up to there tell no gain from twice the minimum."""
+    numbers = 0.5 + scatter * correlated(160, rho, seed)
+    seconds = first_call(numbers, 15.0)
+    assert seconds >= 15.0
+    ticks = min(2.0 * seconds + 1.0, 160.0)
+    step, blur = 2.0 * GAIN / 30.0, scatter * math.sqrt((1.0 + rho) / (1.0 - rho))
+    # Expected log-likelihood ratio of the slopes of straight lines; what is seen of it scatters.
+    assert step**2 * ticks**3 / (24.0 * blur**2) >= 1.5
 
 
-def test_more_of_the_same_noise_makes_calls_later():
-    noise = correlated(400, 0.0, 5)
+@pytest.mark.parametrize('seed', range(4))
+def test_more_of_the_same_noise_makes_calls_later(seed):
+    noise = correlated(400, 0.0, seed)
     delays = [first_call(0.5 + scatter * noise, 15.0) for scatter in (0.0, 0.03, 0.06, 0.12)]
     assert delays == sorted(delays)
     assert delays[0] <= 3.0 + 15.0 + 1.5
