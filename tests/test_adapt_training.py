@@ -94,7 +94,7 @@ def test_the_adapter_loads_over_its_base(trained: Path, base: str, quantization:
     assert any('made for' in note for note in vlm.notes)
 
 
-def test_the_digits_of_the_progress_are_learnt_and_no_other_digit(base: str) -> None:
+def test_the_first_word_and_the_digits_of_the_progress_weigh_more(base: str) -> None:
     collate = Collator(VLM.from_pretrained(base, device='cpu'), 3.0)
     pool = Pool()
     frame = pool.frame(pool.add(np.zeros((64, 64, 3), np.uint8)))
@@ -107,7 +107,7 @@ def test_the_digits_of_the_progress_are_learnt_and_no_other_digit(base: str) -> 
     batch = collate([Sample((frame, 'How far?'), answer) for answer in answers])
     shared = batch.shares.sum(2) > 0
     assert shared.sum(1).tolist() == [2, 2, 0, 0]
-    assert (batch.weights == 3.0).sum(1).tolist() == [4, 2, 3, 0]
+    assert (batch.weights == 3.0).sum(1).tolist() == [5, 3, 4, 1]
     assert batch.shares[0][shared[0]].argmax(1).tolist() == [4, 2]
     assert batch.shares[1][shared[1]].argmax(1).tolist() == [0, 7]
 

@@ -53,11 +53,11 @@ class _Row:
 class Collator:
     """Builds batches with the prompt builder that the monitor asks with."""
 
-    def __init__(self, vlm: VLM, digit_weight: float) -> None:
+    def __init__(self, vlm: VLM, telling_weight: float) -> None:
         self._builder = vlm.prompts
         tokenizer = vlm.tokenizer
         self._end = int(tokenizer.convert_tokens_to_ids(_END_OF_TURN))
-        self._digit_weight = digit_weight
+        self._telling_weight = telling_weight
         self.digits = torch.tensor(
             [tokenizer.convert_tokens_to_ids(digit) for digit in '0123456789']
         )
@@ -75,6 +75,8 @@ class Collator:
             positions[:, number, :length] = torch.from_numpy(row.positions)
             start = length - row.answer
             targets[number, start - 1 : length - 1] = ids[number, start:length]
+            # Whether it is done, refused or at work is said by the first word.
+            weights[number, start - 1] = self._telling_weight
             self._spread(row.said, targets[number], weights[number], shares[number])
         pictures = tuple(
             part.uid for sample in samples for part in sample.parts if not isinstance(part, str)
@@ -98,7 +100,7 @@ class Collator:
         digits = sum(map(str.isdigit, found[1]))
         # Nothing behind the number holds a digit.
         places = torch.nonzero(torch.isin(targets, self.digits))[-digits:, 0].tolist()
-        weights[places] = self._digit_weight
+        weights[places] = self._telling_weight
         whole = len(found[1].partition('.')[0])
         if len(places) == digits and whole <= 2:
             for place, share in zip(places, digit_shares(float(found[1]), whole), strict=False):

@@ -19,8 +19,10 @@ class Recipe:
     ``targets`` are names of layers with a LoRA of ``rank`` and ``alpha``. A step learns from
     ``batch`` windows, ``at_once`` of them in one forward. Training ends after ``steps``, or when
     the held-out loss has not fallen for ``patience`` of its readings, ``read_every`` steps apart.
-    ``looks`` is how often the demonstration is seen under other light and from elsewhere, and
-    ``pictures_per_sample`` how many of its pictures are kept for each sample of the monitor.
+    ``telling_weight`` is that of an answer's first token and of the digits of its progress, the
+    others' being 1. ``looks`` is how often the demonstration is seen under other light and from
+    elsewhere, and ``pictures_per_sample`` how many of its pictures are kept for each sample of the
+    monitor.
     """
 
     wording: Wording
@@ -38,7 +40,7 @@ class Recipe:
     patience: int
     looks: int
     pictures_per_sample: int
-    digit_weight: float = 1.0
+    telling_weight: float = 1.0
     checkpointing: bool = False
 
 
@@ -77,7 +79,7 @@ SMALL = Recipe(
     patience=4,
     looks=40,
     pictures_per_sample=3,
-    digit_weight=6.0,
+    telling_weight=6.0,
 )
 
 

@@ -71,7 +71,7 @@ class Trainer:
         self._peft: Any = get_peft_model(vlm.model, self.config)
         self.model: Any = self._peft.base_model.model
         self._recipe, self._folder, self._seed = recipe, folder, seed
-        self._collate = Collator(vlm, recipe.digit_weight)
+        self._collate = Collator(vlm, recipe.telling_weight)
         self._parameters = {
             name: value for name, value in self._peft.named_parameters() if value.requires_grad
         }

@@ -61,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = {(item['when'], item['record']['episode']) for item in _read(lines)}
     forced = _for_every_task(adapter, folder / 'forced')
     for when, path, plans in (
+        ('after', str(adapter), unseen),
         ('before', '', (*unseen, *old)),
-        ('after', str(adapter), (*unseen, *old)),
+        ('after', str(adapter), old),
         # As if the adapter did not give way to the bare checkpoint for tasks that are not its own.
         ('forced', str(forced), old),
     ):

@@ -75,6 +75,7 @@ def measure(footage: Path, out: Path, options: argparse.Namespace) -> dict[str, 
             }
         finally:
             backend.close()
+        (out / group / 'played.json').write_text(json.dumps(found[group]), encoding='utf-8')
     found['table'] = _table(footage, out / 'table', options)
     return found
 
