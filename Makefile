@@ -62,7 +62,9 @@ footagebench: $(build_stamp)  ## measure the evidence on real clips (FOOTAGE=fol
 	$(run) python -m progress_monitor_lab.bench footage --footage "$(FOOTAGE)"
 
 monitorbench: $(build_stamp)  ## measure the judgement on simulated episodes
-	$(run) python -m progress_monitor_lab.bench judgement --over-dds 18
+	$(run) python -m progress_monitor_lab.bench judgement --strategy procvlm --over-dds 18
+	$(run) python -m progress_monitor_lab.bench judgement --model models/small_cell_forms --beside \
+	  --out out/bench/strategies.json
 
 recoverybench: $(build_stamp)  ## measure what the supervisor saves; broken off, it goes on
 	$(run) python -m progress_monitor_lab.bench recovery

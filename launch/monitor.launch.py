@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -103,11 +104,17 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def make_nodes(context: LaunchContext) -> list[Node]:
-    """Make the nodes. An argument that was left empty leaves the params_file's value alone."""
+    """Make the nodes. An argument that was left empty leaves the params_file's value alone.
+
+    :raises RuntimeError: if there is no such file; launch by itself would start without it.
+    """
 
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    params_file = Path(value('params_file')).expanduser()
+    if not params_file.is_file():
+        raise RuntimeError(f'params_file: {params_file}: no such file')
     common: dict[str, Any] = {'use_sim_time': value('use_sim_time') == 'true'}
     monitor: dict[str, Any] = {**common, 'autostart': value('autostart') == 'true'}
     topics = [topic.strip() for topic in value('image_topic').split(',') if topic.strip()]
@@ -130,7 +137,7 @@ def make_nodes(context: LaunchContext) -> list[Node]:
             'package': PACKAGE,
             'name': name,
             'namespace': value('namespace'),
-            'parameters': [ParameterFile(value('params_file')), parameters],
+            'parameters': [ParameterFile(str(params_file)), parameters],
             'arguments': ['--ros-args', '--log-level', value('log_level')],
             'output': 'screen',
             'emulate_tty': True,

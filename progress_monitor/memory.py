@@ -8,6 +8,7 @@ apart, and it lives outside the model's process, so a restart of that changes no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 from progress_monitor.config import MemoryConfig
@@ -46,6 +47,10 @@ class PlanMemory:
         self._entries: list[_Entry] = []
         self._current = ''
         self._thought = ''
+
+    def copy(self) -> PlanMemory:
+        """The same plan, to be kept apart from this one from now on."""
+        return deepcopy(self)
 
     def configure(self, config: MemoryConfig) -> None:
         """Keep the plan by other parameters from now on."""

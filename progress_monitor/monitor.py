@@ -210,9 +210,15 @@ class ProgressMonitor:
     def _unable(self) -> str:
         """Why the model cannot be asked by this strategy; empty: it can, or is not loaded yet."""
         capabilities = self._backend.capabilities()
-        if capabilities is None or not self._strategy.scores:
+        if capabilities is None:
             return ''
-        if capabilities.scores and capabilities.raw_prompts:
+        if self._strategy.clips and not capabilities.clips:
+            return (
+                'topreward.video: this model is not shown videos, which Qwen3-VL with backend '
+                'worker is: set it to false'
+            )
+        scored = capabilities.scores and capabilities.raw_prompts
+        if scored or not self._strategy.scores:
             return ''
         return (
             f'the strategy {self._strategy.name} asks for probabilities after a turn that is left '

@@ -34,6 +34,11 @@ class TopRewardConfig:
         minimum=1,
         maximum=64,
     )
+    video: bool = parameter(
+        False,
+        'Show the frames as a video, in pairs with time stamps, as the published client does: half '
+        'the tokens. For Qwen3-VL and one camera; floor and ceiling are to be calibrated with it.',
+    )
     floor: float = parameter(
         0.0,
         'Log-probability at 0 % from calibration runs; 0: the lowest median of three readings '
@@ -86,19 +91,12 @@ class RecurrentConfig:
 
 @dataclass(frozen=True)
 class CombinedConfig:
-    """Text and token together, each weighed by its measured error."""
+    """Text and token together, the token by its measured share."""
 
-    text_error: float = parameter(
+    token_share: float = parameter(
         0.0,
-        "Error of the text's progress, 0..1, as bench token_reading measures it; 0: not measured, "
-        'and the text leads alone.',
-        minimum=0.0,
-        maximum=1.0,
-    )
-    token_error: float = parameter(
-        0.0,
-        "Error of the token's progress between floor and ceiling, 0..1, likewise; it counts only "
-        'with both calibrated.',
+        "Share of the token's progress between floor and ceiling, as bench token_reading measures "
+        'it; it counts only with both calibrated. 0: the text leads alone.',
         minimum=0.0,
         maximum=1.0,
     )

@@ -131,6 +131,19 @@ class Frame:
     image: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames of one camera, oldest first, that the model is shown as a video.
+
+    A video's frames are merged in pairs, the last one with itself where their number is odd, and
+    each pair is told with its time since the first frame.
+    """
+
+    frames: tuple[Frame, ...]
+
+
+Part = str | Frame | Clip
+
 _uids = itertools.count(1)
 
 
@@ -172,9 +185,9 @@ class Score:
 class Request:
     """One question to the model.
 
-    ``parts`` are texts and frames in the order in which the model reads them. With ``chat`` they
-    make one user turn of the checkpoint's chat template, after which the assistant speaks; without
-    it the user turn is left open and the prompt ends with the last part (TOPReward's
+    ``parts`` are texts, frames and clips in the order in which the model reads them. With ``chat``
+    they make one user turn of the checkpoint's chat template, after which the assistant speaks;
+    without it the user turn is left open and the prompt ends with the last part (TOPReward's
     "template off"). ``session`` names the kind of question: each has a key-value cache and a draft
     of its own. ``id`` is unique within a backend's life. ``task`` is the text of the task that is
     asked about, by which a model with several adapters takes the one that was made for it.
@@ -182,15 +195,21 @@ class Request:
 
     id: int
     session: str
-    parts: tuple[str | Frame, ...]
+    parts: tuple[Part, ...]
     want: Generate | Score
     chat: bool = True
     task: str = ''
 
     @property
     def frames(self) -> tuple[Frame, ...]:
-        """The frames among the parts, in order."""
-        return tuple(part for part in self.parts if isinstance(part, Frame))
+        """The frames among the parts, those of clips included, in order."""
+        found: list[Frame] = []
+        for part in self.parts:
+            if isinstance(part, Clip):
+                found += part.frames
+            elif isinstance(part, Frame):
+                found.append(part)
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -243,16 +262,18 @@ class Capabilities:
     """What a loaded model can do, and what a tick costs it.
 
     Both sides of a frame are brought to multiples of ``frame_multiple`` pixels by the model room.
-    ``tick_ms`` is the measured cost of a window of five new frames with a short answer,
-    ``frame_ms`` that of one more frame; NaN where not measured. ``max_pixels`` is the most pixels
-    of a frame that the model is shown, which may be fewer than configured where the deadline asks
-    for it, and ``max_tokens`` the most of a prompt and its answer together; 0 where not known.
+    ``clips`` says whether the model can be shown clips. ``tick_ms`` is the measured cost of a
+    window of five new frames with a short answer, ``frame_ms`` that of one more frame; NaN where
+    not measured. ``max_pixels`` is the most pixels of a frame that the model is shown, which may
+    be fewer than configured where the deadline asks for it, and ``max_tokens`` the most of a prompt
+    and its answer together; 0 where not known.
     """
 
     architecture: str = ''
     frame_multiple: int = 32
     scores: bool = True
     raw_prompts: bool = True
+    clips: bool = False
     max_pixels: int = 0
     max_tokens: int = 0
     tick_ms: float = NAN

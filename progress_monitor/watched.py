@@ -58,6 +58,8 @@ class WatchedTask:
         self.finish = ''
         self.adapter = ''
         self._config = config
+        self._supposed: PlanMemory | None = None
+        self._resting_since_ns: int | None = None
         self._withdrawn: list[Report] = []
 
     @property
@@ -79,6 +81,7 @@ class WatchedTask:
         """
         old, self._config = self._config, config
         self.memory.configure(config.memory)
+        self._supposed = None
         if (old.evidence, old.strategy) != (config.evidence, config.strategy):
             self.trust = ModelTrust(config.evidence)
         judged = ('strategy', 'signal', 'stall', 'regression', 'success', 'memory')
@@ -113,25 +116,42 @@ class WatchedTask:
         if worth is not Evidence.GOOD or self.trust.refused:
             self.judge.hold()
             return estimate
-        steps = estimate.remaining_steps
-        news = steps == () or rest.since_ns is None or not self.memory.steps()
+        plan = self._plan_during(rest)
         # A score repeats the list of the last text, which has been counted already.
-        if steps is not None and news and isinstance(answer, Generated):
-            self.memory.update(steps, estimate.stamp_ns)
-        if estimate.thought:
-            self.memory.thought = estimate.thought
-        self.judge.add(
+        if estimate.remaining_steps is not None and isinstance(answer, Generated):
+            plan.update(estimate.remaining_steps, estimate.stamp_ns)
+        counts = self.judge.add(
             Tick(
                 estimate,
                 step=self.memory.current,
                 undone=self.memory.undone,
                 done_steps=self.memory.done_steps,
+                supposed_steps=plan.done_steps,
                 resting_since_ns=rest.since_ns,
                 never_moved=rest.never_moved,
                 frames=len(view.frames),
             )
         )
+        if counts and plan is self._supposed:
+            plan.thought = self.memory.thought
+            self.memory, self._supposed = plan, None
+        if estimate.thought:
+            self.memory.thought = estimate.thought
         return estimate
+
+    def _plan_during(self, rest: Rest) -> PlanMemory:
+        """Where an answer's steps go: into the plan, or into one that is supposed while at rest.
+
+        What is said while nothing moves may be a change of mind. It becomes the plan when the
+        judge takes such an answer for evidence, and is forgotten when something moves.
+        """
+        if rest.since_ns is None or not self.memory.steps():
+            self._supposed = None
+            return self.memory
+        if self._supposed is None or rest.since_ns != self._resting_since_ns:
+            self._supposed = self.memory.copy()
+        self._resting_since_ns = rest.since_ns
+        return self._supposed
 
     def take_failure(self, session: str, failure: Failure | None, message: str) -> None:
         """Take note that a question of ``session`` has no answer."""

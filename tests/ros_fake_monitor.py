@@ -1,7 +1,8 @@
 """The real monitor node around a model that reads its answer from a patch in the picture.
 
-``picture`` answers at once within the node's process; any other argument is the engine of a real
-worker process, as ``module:function``.
+Recurrent reasoning is told what it was asked, as its thought. ``picture`` answers at once within
+the node's process; any other argument is the engine of a real worker process, as
+``module:function``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from synchronous import SynchronousBackend, generated
+from synchronous import SynchronousBackend, generated, text_of
 
 from progress_monitor.backends.worker import WorkerBackend
 from progress_monitor.node_config import NodeConfig
@@ -21,6 +22,9 @@ from progress_monitor.types import Backend, Generated, Request
 def read_answer(request: Request) -> Generated:
     level = float(np.mean(request.frames[-1].image[-16:, -16:]))
     percent = round((level - 20) / 1.8)
+    if request.session == 'recurrent':
+        asked = text_of(request).partition('Update it')[0]
+        return generated(f'<think>{asked}</think><answer>{percent}%</answer>')
     if level > 240:
         text = 'I see a robot.'
     elif level > 220:

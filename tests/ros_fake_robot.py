@@ -41,6 +41,7 @@ class FakeRobot:
         self._replan_name = replan
         self._replan_service: Any = None
         self._said: MonitorStatus | None = None
+        self._status_follows = True
         node.create_timer(0.5, self._repeat_status)
         self.speak()
         self.offer_acknowledgement()
@@ -76,6 +77,9 @@ class FakeRobot:
     def stall(
         self, event_id: str, stalled: bool = True, task_id: str = 'task', **more: Any
     ) -> None:
+        """Publish a stall; its status goes with it until the test says one of its own."""
+        if self._status_follows:
+            self._say(MonitorStatus(state=MonitorStatus.STATE_STALLED, task_id=task_id))
         given = {'hint': Stall.HINT_REPLAN, 'cause': Stall.CAUSE_NO_CHANGE, **more}
         self._stall.publish(
             Stall(
@@ -89,8 +93,20 @@ class FakeRobot:
 
     def status(self, state: int, task_id: str = 'task', message: str = '') -> None:
         """From now on, as often as the monitor says it."""
-        self._said = MonitorStatus(state=state, task_id=task_id, message=message)
-        self._status.publish(self._said)
+        self._status_follows = False
+        self._say(MonitorStatus(state=state, task_id=task_id, message=message))
+
+    def _say(self, status: MonitorStatus) -> None:
+        self._said = status
+        self._status.publish(status)
+
+    def say_no_status(self) -> None:
+        """Take back what was said, for those that come later too."""
+        self._said = None
+        self._node.destroy_publisher(self._status)
+        self._status = self._node.create_publisher(
+            MonitorStatus, f'{self._monitor}/status', LATCHED
+        )
 
     def _repeat_status(self) -> None:
         if self._said is not None:

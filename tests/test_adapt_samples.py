@@ -11,6 +11,7 @@ import pytest
 
 from progress_monitor.adapt.annotation import Annotation, AnnotationError, Stage
 from progress_monitor.adapt.augmentation import Look, pause, reverse, window
+from progress_monitor.adapt.batches import digit_shares
 from progress_monitor.adapt.demonstration import Demonstration, load
 from progress_monitor.adapt.samples import Pool, Sampler, render
 from progress_monitor.adapt.wording import PUBLISHED, SMALL_CELL
@@ -99,6 +100,28 @@ def test_a_look_is_the_same_from_first_to_last_and_none_changes_nothing() -> Non
     one, other = (look.apply(image, np.random.default_rng(9)) for _ in range(2))
     assert np.array_equal(one, other)
     assert not np.array_equal(one, image)
+
+
+def test_looks_put_things_elsewhere_and_keep_the_picture_filled() -> None:
+    rng = np.random.default_rng(8)
+    image = np.full((96, 96, 3), 120, np.uint8)
+    image[40:56, 40:56] = (250, 20, 20)
+    places = []
+    for _ in range(20):
+        seen = Look.draw(rng).apply(image, rng).astype(int)
+        red = np.argwhere(seen[..., 0] - seen[..., 1] > 90)
+        assert 100 < len(red) < 500
+        assert seen[..., 1].max() - np.median(seen[..., 1]) < 30, 'no black or white corner'
+        places.append(red.mean(0))
+    assert np.ptp(places, axis=0).min() > 6
+
+
+def test_numbers_near_the_truth_are_nearly_right() -> None:
+    tens, ones = digit_shares(39.0, 2)
+    assert tens.argmax() == 3 and 0.3 < tens[4] < tens[3]
+    assert ones.argmax() == 9 and ones[8] > ones[5] > ones[0]
+    (single,) = digit_shares(4.2, 1)
+    assert single.argmax() == 4 and single[5] > single[0]
 
 
 def test_the_small_checkpoints_words_are_those_that_it_was_trained_with() -> None:

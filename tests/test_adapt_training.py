@@ -15,12 +15,14 @@ from safetensors.torch import load_file
 from progress_monitor.__main__ import main
 from progress_monitor.adapt.adapting import Adapted, Options, adapt
 from progress_monitor.adapt.annotation import Annotation, Stage, write
+from progress_monitor.adapt.batches import Collator
 from progress_monitor.adapt.playing import Curve
 from progress_monitor.adapt.recipe import PROCVLM, Recipe, recipe_for
 from progress_monitor.adapt.replay import Replay, ReplayError
 from progress_monitor.adapt.report import decide, figures, thresholds
-from progress_monitor.adapt.samples import Pool
+from progress_monitor.adapt.samples import Pool, Sample
 from progress_monitor.adapt.training import Trainer, TrainingError
+from progress_monitor.adapt.wording import PUBLISHED, SMALL_CELL
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.loading import VLM
 from progress_monitor.vlm.tiny import TINY_TEXT, TINY_VISION, make_checkpoint
@@ -90,6 +92,24 @@ def test_the_adapter_has_the_published_layout_and_says_what_it_is_for(
 def test_the_adapter_loads_over_its_base(trained: Path, base: str, quantization: str) -> None:
     vlm = VLM.from_pretrained(base, quantization, 'cpu', adapters=(str(trained),))
     assert any('made for' in note for note in vlm.notes)
+
+
+def test_the_first_word_and_the_digits_of_the_progress_weigh_more(base: str) -> None:
+    collate = Collator(VLM.from_pretrained(base, device='cpu'), 3.0)
+    pool = Pool()
+    frame = pool.frame(pool.add(np.zeros((64, 64, 3), np.uint8)))
+    answers = [
+        PUBLISHED.answer(0.4213, ('Turn', 'Push 2 times')),
+        SMALL_CELL.answer(0.07, ('Turn',)),
+        SMALL_CELL.answer(1.0, ()),
+        SMALL_CELL.refusal,
+    ]
+    batch = collate([Sample((frame, 'How far?'), answer) for answer in answers])
+    shared = batch.shares.sum(2) > 0
+    assert shared.sum(1).tolist() == [2, 2, 0, 0]
+    assert (batch.weights == 3.0).sum(1).tolist() == [5, 3, 4, 1]
+    assert batch.shares[0][shared[0]].argmax(1).tolist() == [4, 2]
+    assert batch.shares[1][shared[1]].argmax(1).tolist() == [0, 7]
 
 
 def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
@@ -204,7 +224,11 @@ def test_the_command_adapts_and_reports(
     assert report['verdict'].startswith('Do not trust the monitor here')
     assert {'demonstration', 'held out 1', 'other task'} <= set(report['curves'])
     assert (out / 'report.png').stat().st_size > 1000
-    assert 'Do not trust' in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert 'Do not trust' in said.out
+    assert 'inf' not in said.err
+    # It takes minutes with a large model: what is being done is told.
+    assert {f'playing: {name}' for name in report['curves']} <= set(said.err.splitlines())
 
 
 def test_what_cannot_be_used_is_told_in_a_sentence(

@@ -90,6 +90,46 @@ def test_a_refusal_is_one_in_every_form(name, said):
     assert math.isnan(estimate.progress)
 
 
+@pytest.mark.parametrize(
+    'text',
+    [
+        'This task is finished? No: the drawer is shut.',
+        'This task is finished when the drawer is open. It is shut.',
+        'The task is not finished.',
+        '<progress>Step 2: 85%</progress>',
+        '<thinking>Is it <progress>10%</progress>?</thinking> It is hard to say.',
+    ],
+)
+def test_procvlm_takes_nothing_for_a_value_that_is_none(text):
+    estimate = read('procvlm', text)
+    assert estimate.evidence is Evidence.NO_NUMBER
+    assert estimate.verdict is Verdict.UNKNOWN
+    assert not estimate.remaining_steps
+    assert math.isnan(estimate.progress)
+
+
+def test_an_anchor_that_refuses_with_a_remark_contradicts_a_number():
+    text = '<ref>n/a (the object is missing)</ref><score>50%</score>'
+    assert read('progresslm', text).evidence is Evidence.CONTRADICTION
+
+
+@pytest.mark.parametrize(
+    'lines',
+    [
+        ('1. Reach it [completed]', '2. Pull it [pending]'),
+        ('**1. Reach it** [done]', '**2. Pull it** [In progress].'),
+        ('1. Reach it (completed)', '2. Pull it (not completed)'),
+        ('1. Reach it 【completed】', '2. Pull it 【pending】'),
+        ('1. [completed] Reach it', '2. [not started] Pull it'),
+        ('- [Done] Reach it', '- [incomplete] Pull it'),
+    ],
+)
+def test_a_status_is_read_wherever_it_stands(lines):
+    text = '\n'.join(lines)
+    estimate = read('recurrent', f'<think>{text}</think><answer>60%</answer>')
+    assert estimate.remaining_steps == ('Pull it',)
+
+
 WORDS = st.text('abcdefgh ', min_size=3, max_size=20).map(str.strip).filter(lambda text: text)
 
 

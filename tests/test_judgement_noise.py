@@ -13,6 +13,7 @@ from judging import TASK, config, ns
 
 from progress_monitor.judgement.judge import Judge
 from progress_monitor.judgement.noise import NoiseModel
+from progress_monitor.judgement.regression import step_of
 from progress_monitor.judgement.tick import Tick
 from progress_monitor.types import (
     NAN,
@@ -25,7 +26,7 @@ from progress_monitor.types import (
     SuccessReport,
     Verdict,
 )
-from progress_monitor_lab.bench.noise import Noise, judged, steady_series
+from progress_monitor_lab.bench.noise import Noise, fallen_series, judged, steady_series
 
 GAIN = 0.03
 STEP = 'Pull the drawer open'
@@ -106,14 +107,21 @@ def test_a_stall_under_noise_is_found_later_and_not_never(points):
 
 
 @settings(max_examples=15)
-@given(st.integers(0, 1000), st.sampled_from([0.02, 0.04, 0.08]))
-def test_noise_never_makes_a_call_earlier_than_the_allowance(seed, scatter):
-    numbers = 0.5 + scatter * correlated(80, 0.0, seed)
-    assert first_call(numbers, 15.0) >= 15.0
+@given(st.integers(0, 1000), st.sampled_from([0.02, 0.04, 0.06]), st.sampled_from([0.0, 0.5]))
+def test_noise_never_makes_a_call_earlier_than_certainty_allows(seed, scatter, rho):
+    """Whatever is called, the numbers up to there tell no gain from twice the minimum."""
+    numbers = 0.5 + scatter * correlated(160, rho, seed)
+    seconds = first_call(numbers, 15.0)
+    assert seconds >= 15.0
+    ticks = min(2.0 * seconds + 1.0, 160.0)
+    step, blur = 2.0 * GAIN / 30.0, scatter * math.sqrt((1.0 + rho) / (1.0 - rho))
+    # Expected log-likelihood ratio of the slopes of straight lines; what is seen of it scatters.
+    assert step**2 * ticks**3 / (24.0 * blur**2) >= 1.5
 
 
-def test_more_of_the_same_noise_makes_calls_later():
-    noise = correlated(400, 0.0, 5)
+@pytest.mark.parametrize('seed', range(4))
+def test_more_of_the_same_noise_makes_calls_later(seed):
+    noise = correlated(400, 0.0, seed)
     delays = [first_call(0.5 + scatter * noise, 15.0) for scatter in (0.0, 0.03, 0.06, 0.12)]
     assert delays == sorted(delays)
     assert delays[0] <= 3.0 + 15.0 + 1.5
@@ -217,3 +225,31 @@ def test_numbers_that_repeat_are_called_to_the_tick_however_they_came_there(step
     assert judge.stall is not None
     # A last rise by the minimum gain or less may count as standing still already.
     assert onset + 12 - 2 <= index <= onset + 12 + 3
+
+
+@pytest.mark.parametrize('rho', [0.0, 0.7])
+def test_a_fall_stands_out_of_noise_of_five_points(rho):
+    """Means alone miss a third of these, as what is correlated does not average out."""
+    found = 0
+    for seed in range(8):
+        truth, fall = fallen_series(60.0, 7.5, np.random.default_rng(seed))
+        numbers, frames = Noise(5.0, rho).over(truth, np.random.default_rng(seed + 100))
+        lost = [
+            at for at, report in judged(numbers, frames, 7.5)
+            if report.cause is StallCause.REGRESSION
+        ]  # fmt: skip
+        assert all(at > fall for at in lost)
+        found += any(at <= fall + 12 for at in lost)
+    assert found >= 6
+
+
+def test_a_step_is_measured_over_a_rise_whatever_the_correlation():
+    for rho in (0.0, 0.7):
+        steps, errors = [], []
+        for seed in range(60):
+            rise = 0.01 * np.arange(24) - 0.3 * (np.arange(24) >= 18)
+            size, error = step_of(rise + 0.05 * correlated(24, rho, seed), 6, rho)
+            steps.append(size)
+            errors.append(0.05 * error)
+        assert np.mean(steps) == pytest.approx(-0.3, abs=0.02)
+        assert np.std(steps) == pytest.approx(np.mean(errors), rel=0.3)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 from judging import TASK, config, ns
 
@@ -137,6 +138,8 @@ def test_a_frozen_series_always_stalls_and_is_called_in_time(gaps, noise, level)
     ),
     st.floats(2.5, 1e5),
 )
+@example([(0.3, 'go')] + [(0.3, 'jump')] * 8 + [(0.5, 'go')] * 24, 12.0)
+@example([(0.7, 'go'), (0.3, 'jump')] * 8 + [(0.7, 'go')] * 24, 12.0)
 def test_jumps_duplicates_and_reordering_make_no_call(ticks, jump):
     judge = Judge(CONFIG, TASK)
     clock = work = 0.0
@@ -153,6 +156,30 @@ def test_jumps_duplicates_and_reordering_make_no_call(ticks, jump):
         if kind == 'late':
             series.append((max(clock - 3.0, 0.0), 0.0))
     assert _calls(judge, series) == []
+
+
+def test_a_clock_that_jumps_again_and_again_teaches_no_noise():
+    """Time that is no time would bend a straight rise."""
+    judge = Judge(CONFIG, TASK)
+    clock = work = 0.0
+    for index in range(60):
+        gap, jump = (0.3, 12.0) if index % 2 and index < 20 else (0.7, 0.0)
+        work += gap
+        clock += gap + jump
+        judge.add(Tick(_estimate(clock, 0.02 + 0.02 * work), REST[0]))
+        assert not judge.noise > 0.2 * GAIN
+    assert judge.stall is None
+
+
+@pytest.mark.parametrize('slow', [2.0, 5.0])
+def test_a_model_that_becomes_slow_is_soon_judged_again(slow):
+    judge = Judge(CONFIG, TASK)
+    for index in range(20):
+        judge.add(Tick(_estimate(0.5 * index, 0.02 * index), REST[0]))
+    for index in range(12):
+        judge.add(Tick(_estimate(10.0 + slow * index, 0.4), REST[0]))
+    assert judge.stall is not None
+    assert judge.stall.cause is StallCause.NO_CHANGE
 
 
 @given(st.lists(st.tuples(st.floats(0.3, 0.6), st.booleans()), min_size=30, max_size=80))

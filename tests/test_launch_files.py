@@ -41,7 +41,8 @@ def test_parameter_files_name_declared_parameters_with_usable_values(path: Path)
 
 def made(name: str, monkeypatch: pytest.MonkeyPatch, **given: str) -> list[Any]:
     module = load(name, monkeypatch)
-    context = {**defaults(module.generate_launch_description()), **given}
+    declared = defaults(module.generate_launch_description())
+    context = {**declared, 'params_file': str(PARAMETER_FILES[0]), **given}
     return list((module.make_nodes if name == 'monitor' else module.make_cell)(context))
 
 
@@ -52,6 +53,11 @@ def parameters(node: Any) -> dict[str, Any]:
         if isinstance(item, dict)
         for k, v in item.items()
     }
+
+
+def test_a_parameter_file_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match=r'params_file: .*/gone\.yaml: no such file'):
+        made('monitor', monkeypatch, params_file='~/gone.yaml')
 
 
 def test_every_argument_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +75,7 @@ def test_arguments_left_empty_leave_the_parameter_file_alone(
     assert type(monitor).__name__ == 'LifecycleNode'
     assert parameters(monitor) == {'use_sim_time': False, 'autostart': True}
     assert monitor.keywords['respawn'] is False
-    assert monitor.keywords['parameters'][0].arguments == ('<params_file>',)
+    assert monitor.keywords['parameters'][0].arguments == (str(PARAMETER_FILES[0]),)
 
 
 def test_arguments_reach_the_nodes_as_declared_parameters(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -306,6 +306,8 @@ def test_the_shipped_parameter_files_build() -> None:
         (['missing.mp4', '--task', 'x', '--model', 'm'], 'missing.mp4: no such file'),
         (['{video}', '--task', ' ', '--model', 'm'], 'task: the text is empty'),
         (['{video}', '--task', 'x', '--model', 'm', '--period', '0'], '--period'),
+        (['{video}', '--task', 'x', '--model', 'm', '--period', '1'], 'has times of its own'),
+        (['{video}', '--task', 'x', '--model', 'm', '--topic', '/a'], 'has no topics'),
         (['{video}', '--task', 'x', '--model', '/no/such/model'], '/no/such/model'),
         (['{video}', '--task', 'x', '--model', 'm', '--params', 'no.yaml'], 'no.yaml'),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from progress_monitor.node_config import NodeConfig  # noqa: E402
 from progress_monitor.ros import cameras  # noqa: E402
 from progress_monitor.ros.cameras import CAMERA_QOS, Camera, Intake  # noqa: E402
-from progress_monitor.types import Frame  # noqa: E402
+from progress_monitor.types import Evidence, Frame  # noqa: E402
 
 
 class Rig:
@@ -102,3 +103,32 @@ def test_the_executor_goes_on_while_a_picture_is_read_and_closing_does_not_wait(
 def test_what_is_read_follows_the_window_and_the_check_of_freshness() -> None:
     assert Intake.of(NodeConfig()).period_s == pytest.approx(0.1)
     assert Intake.of(NodeConfig()).max_image_pixels == 64_000_000
+
+
+@pytest.mark.parametrize(
+    ('ahead', 'frames'), [(1000, ('camera', 'camera')), (0, ('left', 'right'))]
+)
+def test_two_publishers_on_one_topic_are_named_and_neither_is_believed(
+    rig: Rig, ahead: int, frames: tuple[str, str]
+) -> None:
+    senders = (rig.publisher, rig.node.create_publisher(Image, '/cell/image', CAMERA_QOS))
+    rig.wait(lambda: senders[1].get_subscription_count() == 1)
+    for _ in range(ahead):
+        rig.publish(frames[0])
+
+    def either() -> None:
+        which = random.randrange(2)
+        rig.publisher = senders[which]
+        rig.publish(frames[which])
+
+    rig.wait(lambda: rig.camera.problem_now() is not None, either)
+    problem = rig.camera.problem_now()
+    assert problem is not None
+    assert problem.evidence is Evidence.VIEW_CHANGED
+    assert '/cell/image: 2 publishers send pictures' in problem.message
+    believed, received = len(rig.frames), rig.camera.received
+    rig.wait(lambda: rig.camera.received > received + 50, either)
+    assert len(rig.frames) == believed
+    rig.publisher = senders[0]
+    rig.node.destroy_publisher(senders[1])
+    rig.wait(lambda: rig.camera.problem_now() is None and len(rig.frames) > believed, rig.publish)

@@ -282,6 +282,37 @@ def test_a_cosmetic_or_refused_parameter_changes_nothing_of_a_stall(probe: Probe
     assert probe.set_parameter('marker_frame', '').successful
 
 
+def test_strategy_and_task_change_at_the_next_tick(probe: Probe) -> None:
+    kept = set_task(probe, 'Lift the block.')
+    probe.wait(lambda: probe.progress, what='a tick')
+    before = probe.progress[-1].prompt_hash
+    plan = [step.text for step in probe.progress[-1].plan]
+    assert plan
+    assert probe.set_parameter('recurrent.sample_period', 0.1).successful
+    assert probe.set_parameter('strategy', 'recurrent').successful
+    # One that was under way when the parameter was set may come after the reply to it.
+    probe.progress.clear()
+    probe.wait(lambda: len(probe.progress) >= 2, what='ticks of the other strategy')
+    try:
+        probe.wait(lambda: probe.status[-1].strategy == 'recurrent', what='its name')
+        message = probe.progress[1]
+        assert message.prompt_hash != before
+        assert message.task_id == kept
+        assert 'Lift the block.' in message.thought
+        assert [step.text for step in message.plan] == plan
+        other = set_task(probe, 'Push the button.')
+        probe.wait(lambda: probe.progress[-1].task_id == other, what='the other task')
+        first = next(item for item in probe.progress if item.task_id == other)
+        assert 'Push the button.' in first.thought
+        assert 'Lift' not in first.thought
+        assert not first.plan
+    finally:
+        assert probe.set_parameter('strategy', 'procvlm').successful
+    probe.progress.clear()
+    probe.wait(lambda: len(probe.progress) >= 2, what='ticks of the first strategy')
+    assert probe.progress[-1].prompt_hash == before
+
+
 @pytest.mark.parametrize('text', ['Lift ' * 2000, '取' * 100_000], ids=['ascii', 'wide'])
 def test_a_task_that_no_model_could_be_asked_about_is_refused(probe: Probe, text: str) -> None:
     kept = set_task(probe, 'Lift the block.')

@@ -9,7 +9,7 @@ from judging import frame, ns
 
 from progress_monitor.config import MonitorConfig
 from progress_monitor.strategies import make_strategy
-from progress_monitor.strategies.combined import Combined, token_gain
+from progress_monitor.strategies.combined import Combined
 from progress_monitor.strategies.procvlm import ProcVLM
 from progress_monitor.strategies.topreward import TopReward
 from progress_monitor.strategy_config import CombinedConfig, TopRewardConfig
@@ -79,10 +79,9 @@ def test_a_token_of_the_texts_own_frames_moves_nothing():
     assert _token(strategy, -2.2, 1.5).progress == pytest.approx(0.6)
 
 
-def test_the_token_counts_by_the_errors_that_were_measured():
-    errors = {'text_error': 0.1, 'token_error': 0.3}
+def test_the_token_counts_by_its_measured_share():
     token = TopRewardConfig(frames=4, floor=-4.0, ceiling=-1.0, readings=1)
-    shared = MonitorConfig(strategy='combined', topreward=token, combined=CombinedConfig(**errors))
+    shared = MonitorConfig(strategy='combined', topreward=token, combined=CombinedConfig(0.1))
     strategy = make_strategy(shared)
     _half(strategy, 0.0)
     assert _token(strategy, -1.0, 0.0).progress == pytest.approx(0.5 + 0.1 * 0.5)
@@ -93,7 +92,6 @@ def test_the_token_counts_by_the_errors_that_were_measured():
         strategy = make_strategy(uncalibrated)
         _half(strategy, 0.0)
         assert _token(strategy, -1.0, 0.0).progress == pytest.approx(0.5)
-    assert token_gain(0.2, 0.2) == 0.5
 
 
 def test_disagreement_widens_the_spread():

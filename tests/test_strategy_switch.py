@@ -113,6 +113,17 @@ def test_a_checkpoint_that_a_strategy_was_not_made_for_is_named_in_the_status():
     assert updates[-1].state is State.PROGRESSING
 
 
+def test_a_video_is_asked_of_no_model_that_is_shown_none():
+    monitor, backend, updates = running(strategy='topreward', topreward__video=True)
+    assert not backend.requests
+    assert updates[-1].state is State.ERROR
+    assert 'topreward.video' in updates[-1].message
+    monitor.apply(config(strategy='topreward'), ns(6.0))
+    later = play(monitor, live(12.0, start=6.1), 12.0, start=6.1)
+    assert backend.requests
+    assert later[-1].state is State.PROGRESSING
+
+
 def test_a_model_that_names_itself_late_gets_its_own_prompt(tmp_path):
     backend = Versatile(answer_text)
     backend.model = ''

@@ -7,6 +7,8 @@ import pytest
 from judging import frame, ns
 
 from progress_monitor.config import MonitorConfig
+from progress_monitor.parameters import ParameterError
+from progress_monitor.strategies import make_strategy
 from progress_monitor.strategies.topreward import TopReward, episode_progress
 from progress_monitor.strategy_config import TopRewardConfig
 from progress_monitor.types import (
@@ -46,6 +48,27 @@ def test_the_question_is_the_open_turn_that_true_continues():
     assert question.want == Score((' True', ' False'))
     assert not question.chat
     assert strategy.sample_period_s == 0.5
+
+
+def test_as_a_video_the_frames_are_one_clip():
+    strategy = _strategy(frames=4, video=True)
+    history = _history(6)
+    view = strategy.select(history, 0)
+    (question,) = strategy.ask(view, Recollection('open it'))
+    clip, text = question.parts
+    assert clip.frames == view.frames == tuple(sample[0] for sample in history.samples[-4:])
+    assert text.startswith('The above video')
+    assert strategy.clips
+    assert not _strategy().clips
+
+
+@pytest.mark.parametrize('name', ['topreward', 'combined'])
+def test_a_video_is_of_one_camera(name):
+    own = TopRewardConfig(video=True)
+    config = MonitorConfig(strategy=name, topreward=own)
+    assert make_strategy(config, cameras=('front',)).clips
+    with pytest.raises(ParameterError, match=r'topreward\.video.*one camera'):
+        make_strategy(config, cameras=('front', 'wrist'))
 
 
 def test_the_number_of_frames_never_changes():

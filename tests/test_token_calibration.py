@@ -7,6 +7,7 @@ import pytest
 
 from progress_monitor.parameters import ParameterError
 from progress_monitor.strategies.calibration import calibrate
+from progress_monitor_lab.bench.token_reading import aged_errors, token_share
 
 
 def run(seed: int, rest: int = 8):
@@ -42,3 +43,23 @@ def test_readings_of_which_it_is_not_known_count_for_neither():
     assert found.false_rate == 0.0
     wrong = [bool(flag) for flag in rests_unlabelled]
     assert calibrate([readings], [wrong], 3).false_rate > 0.0
+
+
+def test_the_tokens_share_is_what_leaves_the_least_error():
+    rng = np.random.default_rng(0)
+    truth = np.linspace(0.0, 1.0, 4000)
+    text = truth + rng.normal(0.0, 0.1, truth.size)
+    token = truth + rng.normal(0.0, 0.2, truth.size)
+    assert token_share(text, token, truth) == pytest.approx(0.2, abs=0.02)
+    # One that errs as the text does, and more, has nothing to add.
+    assert token_share(text, truth + 2.0 * (text - truth), truth) == 0.0
+    assert token_share(text, text, truth) == 0.0
+    text[::7] = np.nan
+    assert token_share(text, token, truth) == pytest.approx(0.2, abs=0.02)
+
+
+def test_the_token_carries_a_text_on():
+    truth = np.linspace(0.0, 1.0, 21)
+    found = aged_errors([truth.tolist()], [truth], [truth.tolist()], 4)
+    assert found == (pytest.approx(0.2), pytest.approx(0.0, abs=1e-12))
+    assert aged_errors([truth.tolist()], [0.0 * truth], [truth.tolist()], 4)[1] == found[0]

@@ -44,8 +44,10 @@ def test_every_policy_is_measured_and_identical(tmp_path, capsys):
         assert case['vision_frames_encoded_per_tick'] < 3
         assert case['ratio_median'] > 0
     found = {row['strategy']: row for row in report['strategies']}
-    assert set(found) == {'procvlm', 'topreward', 'progresslm', 'recurrent'}
-    assert found.pop('topreward')['largest_difference'] <= 1e-4
+    scored = {'topreward', 'topreward, video'}
+    assert set(found) == scored | {'procvlm', 'progresslm', 'recurrent', 'combined'}
+    for name in scored:
+        assert found.pop(name)['largest_difference'] <= 1e-4
     for row in found.values():
         assert row['identical_tokens'] == 1.0
         assert row['ticks'] >= 1

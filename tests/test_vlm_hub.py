@@ -43,6 +43,10 @@ def size(hub: LocalHub) -> int:
     return len(hub.files[WEIGHTS])
 
 
+def tiny_files() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in tiny_folder(0).iterdir()}
+
+
 def partial(cache: Path) -> list[Path]:
     return list(cache.rglob('*.incomplete'))
 
@@ -173,6 +177,23 @@ def test_a_model_without_safetensors_is_refused(hub: LocalHub) -> None:
     with pytest.raises(VLMError, match='no safetensors weights on the hub'):
         client.fetch(NAME)
     assert not any('pytorch_model' in path for path in hub.downloads())
+
+
+def test_an_adapter_whose_value_head_is_pickled_is_refused_before_it_is_fetched(
+    hub: LocalHub,
+) -> None:
+    hub.files = {
+        'adapter_config.json': b'{}',
+        'adapter_model.safetensors': b'',
+        'procvlm_extra/procvlm_head.bin': b'a program',
+    }
+    with pytest.raises(VLMError, match=r'model\.adapters: .*procvlm_head\.bin.*vlm\.convert'):
+        client.fetch(NAME, parameter='model.adapters')
+    assert not hub.downloads()
+    # A whole checkpoint is asked without its head.
+    hub.files = {**hub.files, **tiny_files()}
+    del hub.files['adapter_config.json']
+    client.fetch(NAME)
 
 
 def test_an_unknown_model_is_named(hub: LocalHub) -> None:

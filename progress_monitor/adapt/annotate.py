@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         '--record', type=float, default=0.0, metavar='S', help='record the topics for S seconds now'
     )
     parser.add_argument(
-        '--period', type=float, default=0.5, help='time between the pictures of a folder, s'
+        '--period', type=float, help='time between the pictures of a folder, s; default: 0.5'
     )
     parser.add_argument(
         '--model', default='', help='checkpoint that may list the steps: a folder or hub name'
@@ -123,8 +123,6 @@ def _videos(given: argparse.Namespace) -> tuple[Path, ...]:
         return write_videos(frames, _LIVE_FPS, given.out.parent, stem)
     if not given.source:
         raise ValueError('give the videos of the demonstration, a bag, or --record')
-    if not given.period > 0:
-        raise ValueError(f'--period: {given.period:g} is no time between pictures')
     options = SourceOptions(tuple(given.topic), given.period)
     if len(given.source) > 1:
         for path in given.source:

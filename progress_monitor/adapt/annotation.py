@@ -110,12 +110,16 @@ def read(path: Path) -> tuple[Annotation, ...]:
     :raises OSError: if it cannot be read.
     :raises AnnotationError: naming the file and the field, if it is no such file.
     """
+    if not path.exists():
+        raise FileNotFoundError(f'{path}: no such file')
     if path.stat().st_size > _LARGEST_FILE:
         raise AnnotationError(f'{path}: more than {_LARGEST_FILE} bytes; no file of annotations')
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f'{path}: no JSON: {error}') from None
+        raise AnnotationError(
+            f'{path}: no file of annotations, such as "progress_monitor annotate" writes: {error}'
+        ) from None
     entries = content.get(_KEY) if isinstance(content, Mapping) else None
     if not isinstance(entries, list):
         raise AnnotationError(f'{path}: {_KEY}: must be a list')

@@ -10,35 +10,45 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+SHIFT, ZOOM, TURN = 0.06, 0.08, 3.0
+"""Most that a look is aimed aside, in shares of the picture, is zoomed and is turned, degrees."""
+BEND, BEND_PLACES = 0.06, 2
+"""Most that a place of the bent grid moves, in shares of the picture, and its places a side."""
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """How a camera sees one whole run: aim, light and noise stay the same from first to last.
+    """How a camera sees one whole run: aim, places, light and noise stay the same throughout.
 
-    ``warp`` (2, 3) maps a picture's places, in shares of its width, to those in the varied one.
+    ``aim`` (2, 3) maps places of the varied picture, in shares of its sides, to those of the
+    recording. ``bend`` (n, n, 2) moves the places of a grid over the inner part of the picture by
+    such shares, and what lies between smoothly with them: as if things stood elsewhere.
     """
 
-    warp: NDArray[np.float64]
-    gain: NDArray[np.float64]
+    aim: Floats
+    bend: Floats
+    gain: Floats
     offset: float
     noise: float
 
     @classmethod
     def plain(cls) -> Look:
         """The recording as it is."""
-        return cls(np.eye(2, 3), np.ones(3), 0.0, 0.0)
+        return cls(np.eye(2, 3), np.zeros((1, 1, 2)), np.ones(3), 0.0, 0.0)
 
     @classmethod
     def draw(cls, rng: np.random.Generator, strength: float = 1.0) -> Look:
-        """Another look; ``strength`` 1 shifts by up to 4 % of the width, zooms by 4 %."""
-        angle = np.deg2rad(rng.uniform(-2.0, 2.0) * strength)
-        zoom = 1.0 + rng.uniform(-0.04, 0.04) * strength
+        """Another look; at ``strength`` 1 aimed aside by up to ``SHIFT`` of the picture's sides."""
+        angle = np.deg2rad(rng.uniform(-TURN, TURN) * strength)
+        zoom = 1.0 + rng.uniform(-ZOOM, ZOOM) * strength
         turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         centre = np.array((0.5, 0.5))
-        shift = rng.uniform(-0.04, 0.04, 2) * strength + centre - turn @ centre
+        shift = rng.uniform(-SHIFT, SHIFT, 2) * strength + centre - turn @ centre
         return cls(
             np.column_stack([turn, shift]),
+            rng.uniform(-BEND, BEND, (BEND_PLACES, BEND_PLACES, 2)) * strength,
             1.0 + (rng.uniform(-0.15, 0.15) + rng.uniform(-0.05, 0.05, 3)) * strength,
             float(rng.uniform(-12.0, 12.0)) * strength,
             float(rng.uniform(0.0, 3.0)) * strength,
@@ -47,16 +57,12 @@ class Look:
     def apply(self, image: Picture, rng: np.random.Generator) -> Picture:
         """``image``, (height, width, 3) uint8, as this camera sees it."""
         height, width = image.shape[:2]
-        scale = np.array((width, height), np.float64)
-        warp = self.warp.copy()
-        warp[:, :2] *= scale[:, None] / scale[None, :]
-        warp[:, 2] *= scale
         moved = image
-        if not np.allclose(self.warp, np.eye(2, 3)):
+        if self.bend.any() or not np.allclose(self.aim, np.eye(2, 3)):
+            across, down = self._seen(height, width)
             moved = np.asarray(
-                cv2.warpAffine(
-                    image, warp, (width, height), flags=cv2.INTER_LINEAR,
-                    borderMode=cv2.BORDER_REPLICATE,
+                cv2.remap(
+                    image, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
                 ),
                 np.uint8,
             )  # fmt: skip
@@ -64,6 +70,17 @@ class Look:
         if self.noise:
             lit = lit + rng.normal(0.0, self.noise, image.shape)
         return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+
+    def _seen(self, height: int, width: int) -> tuple[Singles, Singles]:
+        """Column and row of the recording, each (height, width), that every pixel shows."""
+        size = np.array((width, height))
+        rows, columns = np.mgrid[0:height, 0:width]
+        places = (np.stack([columns, rows], axis=-1) + 0.5) / size
+        # The border stays, so that the picture is filled.
+        grid = np.pad(self.bend, ((1, 1), (1, 1), (0, 0)))
+        bent = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+        seen = (places @ self.aim[:, :2].T + self.aim[:, 2] + bent) * size - 0.5
+        return seen[..., 0].astype(np.float32), seen[..., 1].astype(np.float32)
 
 
 def window(last: int, count: int, stride: float, rng: np.random.Generator) -> Ints:

@@ -107,6 +107,7 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
         device=given.device,
         threads=given.threads,
     )
+    print('trained; now the adapted model is judged', file=sys.stderr)
     backend = InlineBackend(model)
     trusted = True
     try:
@@ -119,7 +120,13 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
                 for item in held_out
                 if item.task == demonstration.task
             ]
-            curves = report.examine(demonstration, config, backend, others)
+            curves = report.examine(
+                demonstration,
+                config,
+                backend,
+                others,
+                lambda name: print(f'playing: {name}', file=sys.stderr),
+            )
             verdict = report.decide(curves, demonstration.done)
             folder = given.out if number == 0 else given.out / f'demonstration{number + 1}'
             folder.mkdir(exist_ok=True)

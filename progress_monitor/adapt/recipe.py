@@ -19,8 +19,10 @@ class Recipe:
     ``targets`` are names of layers with a LoRA of ``rank`` and ``alpha``. A step learns from
     ``batch`` windows, ``at_once`` of them in one forward. Training ends after ``steps``, or when
     the held-out loss has not fallen for ``patience`` of its readings, ``read_every`` steps apart.
-    ``looks`` is how often the demonstration is seen under other light and from elsewhere, and
-    ``pictures_per_sample`` how many of its pictures are kept for each sample of the monitor.
+    ``telling_weight`` is that of an answer's first token and of the digits of its progress, the
+    others' being 1. ``looks`` is how often the demonstration is seen under other light and from
+    elsewhere, and ``pictures_per_sample`` how many of its pictures are kept for each sample of the
+    monitor.
     """
 
     wording: Wording
@@ -38,7 +40,7 @@ class Recipe:
     patience: int
     looks: int
     pictures_per_sample: int
-    digit_weight: float = 1.0
+    telling_weight: float = 1.0
     checkpointing: bool = False
 
 
@@ -63,21 +65,21 @@ PROCVLM = Recipe(
 )
 SMALL = Recipe(
     wording=SMALL_CELL,
-    rank=16,
-    alpha=32,
+    rank=32,
+    alpha=64,
     dropout=0.0,
     targets=(*ATTENTION, *FEED_FORWARD),
-    rate=2e-3,
+    rate=4e-3,
     warm_up=0.05,
     weight_decay=0.01,
     steps=400,
-    batch=24,
-    at_once=24,
-    read_every=40,
+    batch=12,
+    at_once=12,
+    read_every=80,
     patience=4,
-    looks=24,
-    pictures_per_sample=5,
-    digit_weight=2.0,
+    looks=40,
+    pictures_per_sample=3,
+    telling_weight=6.0,
 )
 
 

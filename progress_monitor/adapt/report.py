@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,34 +51,42 @@ def examine(
     config: NodeConfig,
     backend: Backend,
     others: Sequence[Demonstration] = (),
+    tell: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Curve]:
     """Play the demonstration, a held-out look at it, standstills and another task's question.
 
     :param others: further runs of the task that were not learnt from: the held-out curves then.
+    :param tell: given the name of each curve before it is played, which may take minutes.
     """
+    curves: dict[str, Curve] = {}
+
+    def played(
+        name: str,
+        shown: Demonstration,
+        indices: Sequence[int],
+        task: str = '',
+        look: Look | None = None,
+    ) -> None:
+        tell(name)
+        curves[name] = run(name, shown, indices, config, backend, task=task, look=look)
+
     length = len(demonstration.images)
     rest = [length - 1] * round(REST_S / demonstration.period_s)
     whole = [*range(length), *rest]
-    curves = {'demonstration': run('demonstration', demonstration, whole, config, backend)}
-    look = Look.draw(np.random.default_rng(977))
+    played('demonstration', demonstration, whole)
     if others:
         for number, other in enumerate(others, 1):
             end = [len(other.images) - 1] * len(rest)
-            indices = [*range(len(other.images)), *end]
-            name = f'held out {number}'
-            curves[name] = run(name, other, indices, config, backend)
+            played(f'held out {number}', other, [*range(len(other.images)), *end])
     else:
-        curves['held out 1'] = run('held out 1', demonstration, whole, config, backend, look=look)
+        look = Look.draw(np.random.default_rng(977))
+        played('held out 1', demonstration, whole, look=look)
     work = int(np.argmax(demonstration.progress >= demonstration.progress[-1]))
     stand = round(STANDSTILL_ALLOWANCES * config.stall.allowance / demonstration.period_s)
     for share in STOPS:
         at = int(share * work)
-        indices = [*range(at + 1), *[at] * stand]
-        name = f'stopped at {100 * share:.0f} %'
-        curves[name] = run(name, demonstration, indices, config, backend)
-    curves['other task'] = run(
-        'other task', demonstration, range(length), config, backend, task=ELSEWHERE[0]
-    )
+        played(f'stopped at {100 * share:.0f} %', demonstration, [*range(at + 1), *[at] * stand])
+    played('other task', demonstration, range(length), task=ELSEWHERE[0])
     return curves
 
 

@@ -1,8 +1,9 @@
 """Questions and answers drawn from demonstrations, as the monitor will ask them.
 
-Windows hold 1 frame (30 %) or from the fewest to the most that the monitor shows, about its own
-pace apart (arXiv 2605.08774 has 1, or 5 to 17). What must not be learnt from a single run, such as
-that more frames mean more progress, is broken: the robot waits, stops, and takes its work back.
+Windows hold 1 frame (40 %) or from the fewest to the most that the monitor shows, about its own
+pace apart (arXiv 2605.08774 has 1 in 30 %, or 5 to 17). What must not be learnt from a single run,
+such as that more frames mean more progress, is broken: the robot waits, stops, and takes its work
+back.
 Other tasks asked about these pictures, and this task about other pictures, are refused.
 """
 
@@ -20,14 +21,15 @@ from progress_monitor.adapt.wording import Wording
 from progress_monitor.memory import done_sentence
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.strategies import make_strategy
-from progress_monitor.types import Frame, Recollection, View
+from progress_monitor.types import Clip, Frame, Recollection, View
 
-SINGLE = 0.3
+SINGLE = 0.4
 PAUSED, REVERSED, AT_END = 0.2, 0.15, 0.25
 OTHER_TASK, OTHER_SCENE, PREFIX = 0.07, 0.06, 0.06
 MEMORY_MISSING, MEMORY_WRONG = 0.25, 0.2
-# The published windows' longest way from frame to frame, and shortest, in samples of the monitor.
-STRIDES = (0.5, 1.6)
+# Shortest and longest way from frame to frame, in samples of the monitor: a demonstration is often
+# slower than the work that is watched.
+STRIDES = (0.5, 2.2)
 # Texts of tasks that no single demonstration shows.
 ELSEWHERE = (
     'fold the towel',
@@ -118,7 +120,8 @@ class Sampler:
         bounds = self._config.window
         fewest = max(-(-bounds.min_images // cameras), 2)
         most = max(bounds.max_images // cameras, fewest)
-        return int(rng.integers(fewest, most + 1))
+        # Short ones more often: they cost less, and mostly the newest frame decides.
+        return fewest + int((most + 1 - fewest) * rng.random() ** 2)
 
     def draw(self, count: int, rng: np.random.Generator) -> Sample:
         """One sample whose window holds ``count`` samples of the monitor."""
@@ -209,7 +212,7 @@ class Sampler:
         frames = tuple(self._pool.frame(index) for index in pictures)
         view = View(frames, frames[-1].stamp_ns)
         (question,) = self._strategy.ask(view, Recollection(task, done))
-        return question.parts
+        return tuple(part for part in question.parts if not isinstance(part, Clip))
 
 
 def _prefix(

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
-from progress_monitor.adapt.batches import Collator, Eyes, answer_logits
+from progress_monitor.adapt.batches import Batch, Collator, Eyes, answer_losses
 from progress_monitor.adapt.recipe import VISION, Recipe
 from progress_monitor.adapt.samples import Sample
 from progress_monitor.vlm.loading import VLM
@@ -71,7 +71,7 @@ class Trainer:
         self._peft: Any = get_peft_model(vlm.model, self.config)
         self.model: Any = self._peft.base_model.model
         self._recipe, self._folder, self._seed = recipe, folder, seed
-        self._collate = Collator(vlm, recipe.digit_weight)
+        self._collate = Collator(vlm, recipe.telling_weight)
         self._parameters = {
             name: value for name, value in self._peft.named_parameters() if value.requires_grad
         }
@@ -103,7 +103,8 @@ class Trainer:
             loss = self._step(draw, frames, eyes)
             course.step += 1
             bar.update()
-            bar.set_postfix(loss=f'{loss:.3f}', held_out=f'{course.best:.3f}')
+            held = {'held_out': f'{course.best:.3f}'} if course.losses else {}
+            bar.set_postfix(loss=f'{loss:.3f}', **held)
             if course.step % recipe.read_every == 0 or course.step == recipe.steps:
                 self._read(held_out, eyes)
                 self._save()
@@ -135,14 +136,17 @@ class Trainer:
         for _ in range(parts):
             count = frames(rng)
             batch = self._collate([draw(count, rng) for _ in range(recipe.at_once)])
-            logits, targets, weights = answer_logits(self.model, batch, eyes.see(batch.pictures))
-            each = nn.functional.cross_entropy(logits, targets, reduction='none')
+            each, weights = self._losses(batch, eyes)
             loss = (each * weights).sum() / weights.sum()
             (loss / parts).backward()
             losses.append(float(loss.detach()))
         nn.utils.clip_grad_norm_(list(self._parameters.values()), 1.0)
         self._optimizer.step()
         return float(np.mean(losses))
+
+    def _losses(self, batch: Batch, eyes: Eyes) -> tuple[torch.Tensor, torch.Tensor]:
+        seen = eyes.see(batch.pictures)
+        return answer_losses(self.model, batch, seen, self._collate.digits)
 
     def _read(self, held_out: Sequence[Sample], eyes: Eyes) -> None:
         course, recipe = self.course, self._recipe
@@ -151,10 +155,7 @@ class Trainer:
         with torch.no_grad():
             for first in range(0, len(held_out), recipe.at_once):
                 batch = self._collate(held_out[first : first + recipe.at_once])
-                logits, targets, weights = answer_logits(
-                    self.model, batch, eyes.see(batch.pictures)
-                )
-                each = nn.functional.cross_entropy(logits, targets, reduction='none')
+                each, weights = self._losses(batch, eyes)
                 total += float((each * weights).sum())
                 weight += float(weights.sum())
         loss = total / max(weight, 1.0)

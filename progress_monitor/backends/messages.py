@@ -10,11 +10,12 @@ from typing import Any
 from progress_monitor.backends.frames import FrameStore, FrameView
 from progress_monitor.types import (
     Capabilities,
+    Clip,
     DecodeStats,
     Finish,
-    Frame,
     Generate,
     Generated,
+    Part,
     Request,
     Score,
     Scored,
@@ -61,7 +62,13 @@ def text_refusal(request: Request) -> str:
 
 def request_message(request: Request, store: FrameStore) -> dict[str, Any]:
     """The message that carries ``request``, with its frames put into ``store``."""
-    described = iter(store.put(request.frames))
+    frames = iter(store.put(request.frames))
+
+    def described(part: Part) -> Any:
+        if isinstance(part, Clip):
+            return {'clip': [next(frames) for _ in part.frames]}
+        return part if isinstance(part, str) else next(frames)
+
     want = dataclasses.asdict(request.want)
     kind = 'generate' if isinstance(request.want, Generate) else 'score'
     return {
@@ -70,7 +77,7 @@ def request_message(request: Request, store: FrameStore) -> dict[str, Any]:
         'session': request.session,
         'chat': request.chat,
         'task': request.task,
-        'parts': [part if isinstance(part, str) else next(described) for part in request.parts],
+        'parts': [described(part) for part in request.parts],
         kind: want,
     }
 
@@ -83,12 +90,14 @@ def read_request(message: dict[str, Any], frames: FrameView) -> Request:
         want = Generate(**{**values, 'stop': tuple(values['stop'])})
     else:
         want = Score(tuple(message['score']['continuations']))
-    parts: list[str | Frame] = [
-        part if isinstance(part, str) else frames.frame(part) for part in message['parts']
-    ]
-    return Request(
-        message['id'], message['session'], tuple(parts), want, message['chat'], message['task']
-    )
+
+    def shown(part: Any) -> Part:
+        if isinstance(part, dict):
+            return Clip(tuple(frames.frame(item) for item in part['clip']))
+        return part if isinstance(part, str) else frames.frame(part)
+
+    parts = tuple(shown(part) for part in message['parts'])
+    return Request(message['id'], message['session'], parts, want, message['chat'], message['task'])
 
 
 def answer_message(request: int, answer: Generated | Scored, memory_mb: float) -> dict[str, Any]:

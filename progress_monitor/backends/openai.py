@@ -29,6 +29,7 @@ from progress_monitor.types import (
     BackendState,
     BackendStatus,
     Capabilities,
+    Clip,
     Completion,
     Failure,
     Frame,
@@ -270,6 +271,8 @@ class OpenAIBackend:
 
     def _refusal(self, request: Request) -> str:
         assert self._capabilities is not None
+        if any(isinstance(part, Clip) for part in request.parts):
+            return 'a server is shown no clips; set topreward.video to false'
         if not request.chat and not self._capabilities.raw_prompts:
             return 'the server takes no question without its chat template'
         if isinstance(request.want, Score) and not self._capabilities.scores:
@@ -297,7 +300,7 @@ class OpenAIBackend:
 
     def _body(self, request: Request) -> dict[str, Any]:
         content = [
-            {'type': 'text', 'text': part} if isinstance(part, str) else self._picture(part)
+            self._picture(part) if isinstance(part, Frame) else {'type': 'text', 'text': part}
             for part in request.parts
         ]
         body: dict[str, Any] = {

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import math
+from collections import deque
+from statistics import median_low
 
 LEAST_GAP_S = 1.0
 GAP_INTERVALS = 4.0
+INTERVALS = 8
 
 
 class ObservedClock:
     """Advances by the time between stamps, but not over gaps and not while held.
 
     A gap is more than four usual intervals between ticks, and at least a second. So neither
-    silence nor a jump of the clock counts.
+    silence nor a jump of the clock counts. What is usual is the median of the last eight intervals,
+    gaps among them: a model that has become slow is soon known to be so.
     """
 
     def __init__(self) -> None:
         self.time = 0.0
         self.stamp_ns: int | None = None
         self._held = True
+        self._intervals: deque[float] = deque(maxlen=INTERVALS)
 
     def hold(self) -> None:
         """Stand still until the next tick."""
@@ -33,16 +37,14 @@ class ObservedClock:
         """Whether ``stamp_ns`` is later than every stamp before it."""
         return self.stamp_ns is None or stamp_ns > self.stamp_ns
 
-    def advance(self, stamp_ns: int, usual_interval: float) -> float:
-        """Move on to ``stamp_ns`` and return observed time, s.
-
-        :param usual_interval: between ticks, s; NaN if not known.
-        """
+    def advance(self, stamp_ns: int) -> float:
+        """Move on to ``stamp_ns`` and return observed time, s."""
         if self.stamp_ns is not None and not self._held:
             passed = (stamp_ns - self.stamp_ns) * 1e-9
-            usual = usual_interval if math.isfinite(usual_interval) else math.inf
+            usual = median_low(self._intervals) if self._intervals else 0.0
             if passed <= max(GAP_INTERVALS * usual, LEAST_GAP_S):
                 self.time += passed
+            self._intervals.append(passed)
         self._held = False
         self.stamp_ns = stamp_ns
         return self.time

@@ -12,7 +12,7 @@ import numpy as np
 from progress_monitor.config import MonitorConfig
 from progress_monitor.judgement.allowance import StepAllowances
 from progress_monitor.judgement.clock import ObservedClock, Suspension
-from progress_monitor.judgement.noise import NoiseModel
+from progress_monitor.judgement.noise import Floats, NoiseModel
 from progress_monitor.judgement.regression import LoopRule, RegressionRule
 from progress_monitor.judgement.reports import Report, Reports
 from progress_monitor.judgement.rest import STEP_NATS, RestEvidence
@@ -173,17 +173,21 @@ class Judge:
         """What was said is given up: end the stall; a success stays what it was."""
         self._release(why)
 
-    def add(self, tick: Tick) -> None:
-        """Take in one usable estimate; one whose stamp is not newer than the last is ignored."""
+    def add(self, tick: Tick) -> bool:
+        """Take in one usable estimate; one whose stamp is not newer than the last is ignored.
+
+        :returns: whether the answer is evidence: False where it is ignored, and where it differs
+            from what is kept while nothing moves, unless it makes the task done.
+        """
         stamp_ns = tick.estimate.stamp_ns
         if not math.isfinite(tick.estimate.progress):
             self.hold()
-            return
+            return False
         if not self._clock.is_new(stamp_ns):
-            return
+            return False
         first = self._clock.stamp_ns is None
         self._see_first_motion(tick, first)
-        time = self._clock.advance(stamp_ns, self._signal.interval())
+        time = self._clock.advance(stamp_ns)
         held = self._is_held(tick, time)
         sample = self._filter(tick, time, held)
         if held and self._success.active:
@@ -196,13 +200,13 @@ class Judge:
             tick = replace(tick, estimate=kept)
         if first:
             self._suspension.start(stamp_ns)
-        if self._suspension.covers(stamp_ns):
-            self._judge_success(tick, sample)
-            return
-        if self._suspension.ended(stamp_ns):
+        was_done = self._success.active
+        suspended = self._suspension.covers(stamp_ns)
+        if not suspended and self._suspension.ended(stamp_ns):
             self._restart_rules()
-        if not self._judge_success(tick, sample):
+        if not self._judge_success(tick, sample) and not suspended:
             self._judge_motion(tick, sample, held)
+        return not held or (self._success.active and not was_done)
 
     def _see_first_motion(self, tick: Tick, first: bool) -> None:
         """What was said before the first motion of all counts no more from there on."""
@@ -219,8 +223,7 @@ class Judge:
         if not math.isfinite(self._progress_at_rest):
             return False
         rested = (tick.estimate.stamp_ns - tick.resting_since_ns) * 1e-9
-        counts = self._rest.add(time, tick.estimate.progress, tick.frames, tick.done_steps, rested)
-        return not counts
+        return not self._rest.add(time, tick, rested)
 
     def _filter(self, tick: Tick, time: float, held: bool) -> Sample:
         estimate = tick.estimate
@@ -267,14 +270,17 @@ class Judge:
     def _judge_motion(self, tick: Tick, sample: Sample, held: bool) -> None:
         since = self._stall.since
         allowance = max(self._allowances.of(tick.step), self._allowance)
-        lost = self._regression.update(sample, tick.undone, self._noise)
+        times, numbers, frames = self._signal.series
+        bare = numbers - self._noise.influence(frames)
+        lost = self._regression.update(sample, bare, tick.undone, self._noise)
         looping = self._loop.update(sample, allowance, self._noise.jitter)
         if lost:
             # What was reached before the fall is no baseline for the climb after it.
             self._stall.restart()
         if held and tick.resting_since_ns is not None:
             self._stall.rest(self._rest_from(tick.resting_since_ns, sample))
-        hung = not lost and self._hangs(tick, sample, allowance, held)
+        series = np.stack((times, bare))
+        hung = not lost and self._hangs(tick, sample, series, allowance, held)
         # A step that may take longer keeps its allowance until progress is seen.
         self._allowance = allowance if self._stall.since == since else 0.0
         if looping:
@@ -293,11 +299,12 @@ class Judge:
         seen = itertools.takewhile(lambda item: item.stamp_ns >= stamp_ns, samples)
         return min((item.time for item in seen), default=sample.time)
 
-    def _hangs(self, tick: Tick, sample: Sample, allowance: float, held: bool) -> bool:
-        times, numbers, frames = self._signal.series
+    def _hangs(
+        self, tick: Tick, sample: Sample, series: Floats, allowance: float, held: bool
+    ) -> bool:
         return self._stall.update(
             self._signal.samples,
-            np.stack((times, numbers - self._noise.influence(frames))),
+            series,
             allowance,
             self._signal.interval(),
             self._noise,
@@ -361,7 +368,8 @@ class Judge:
         return f'{self._task.task_id}/{kind}/{sample.stamp_ns}'
 
     def _release(self, why: str) -> None:
-        self._reports.release(why, self._clock.stamp_ns, self.progress, self.rate)
+        if self._reports.stalled:
+            self._reports.release(why, self._clock.stamp_ns, self.progress, self.rate)
 
     def _report_success(self, succeeded: bool, event_id: str, stamp_ns: int) -> None:
         self._reports.succeed(

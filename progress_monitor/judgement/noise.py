@@ -26,6 +26,12 @@ PRIOR_TICKS = 30
 """Before they are seen, successive numbers are taken to hang together, by so many ticks' weight."""
 SPREAD_TICKS = 2
 """Weight of the decoder's own spread, in ticks, until the scatter is known from the numbers."""
+REPEATED = 0.12
+"""Scatter, in units of what is asked of the numbers, up to which they repeat themselves."""
+SAME = 0.04
+BY_CHANCE = 0.3
+"""Share of the usual jitter that a dozen numbers never show where they have not changed."""
+TRIMMED = 0.15
 _GRID = np.linspace(0.0, 0.95, 96)
 
 
@@ -43,8 +49,14 @@ def _moments() -> tuple[Floats, Floats]:
 
 
 _VARIANCE, _CORRELATION = _moments()
-# Jitter of AR(1) noise of unit scatter at the largest correlation that is believed.
-_LEAST_JITTER = math.sqrt((1.5 + 0.5 * LARGEST_CORRELATION**2 - 2.0 * LARGEST_CORRELATION) / 1.5)
+
+
+def _jitter(correlation: float) -> float:
+    """Jitter of AR(1) noise of unit scatter."""
+    return math.sqrt((1.5 + 0.5 * correlation**2 - 2.0 * correlation) / 1.5)
+
+
+_LEAST_JITTER = _jitter(LARGEST_CORRELATION)
 
 
 class NoiseModel:
@@ -72,6 +84,7 @@ class NoiseModel:
         self._steps_back: deque[float] = deque(maxlen=KEPT)
         self._spreads: deque[float] = deque(maxlen=2 * HALF)
         self._typical_frames = 0.0
+        self._ticks = 0
         self.grid = Grid()
         self.scatter = 0.0
         self.jitter = 0.0
@@ -86,7 +99,11 @@ class NoiseModel:
     @property
     def scatter_before(self) -> float:
         """The scatter as it was known before the last ticks: a sudden fall adds to it at first."""
-        return self._known[0] if self._known else 0.0
+        if not self._known:
+            return 0.0
+        # The first ticks know nothing yet: until there are enough, those that know most.
+        ticks = min(max(self._ticks - HALF, HALF), 2 * HALF)
+        return self._known[max(len(self._known) - ticks, 0)]
 
     @property
     def long_run(self) -> float:
@@ -117,7 +134,7 @@ class NoiseModel:
             self._near.append(_off_the_neighbours(times[-3:], values[-3:]))
         if len(times) >= 2 and frames[-2] - frames[-1] >= LEAST_STEP_BACK and frames[-1] > 0.0:
             usual = np.diff(values[-HALF:-1])
-            change = float(values[-1] - values[-2]) - (float(np.median(usual)) if usual.size else 0)
+            change = float(values[-1] - values[-2]) - (quantile(usual, 0.5) if usual.size else 0)
             self._steps_back.append(change / float(frames[-1] - frames[-2]))
         self.grid.add(float(values[-1]))
         count = 2 * HALF + 1
@@ -126,6 +143,7 @@ class NoiseModel:
             self._frames.append(_middle_residual(times[-count:], frames[-count:]))
         self._learn(frames)
         self._known.append(self.scatter)
+        self._ticks += 1
 
     def _learn(self, frames: Floats) -> None:
         self.jitter = _robust_rms(np.array(self._near)) if self._near else 0.0
@@ -151,12 +169,13 @@ class NoiseModel:
         self.scatter = min(math.sqrt(variance / kept), most)
 
     def _first_scatter(self) -> float:
-        """That of neighbouring ticks, with the decoder's spread as the prior."""
+        """That which leaves the jitter of neighbours, with the decoder's spread as the prior."""
+        scatter = self.jitter / _jitter(FIRST_CORRELATION)
         if not self._spreads:
-            return self.jitter
-        spread = float(np.median(self._spreads))
+            return scatter
+        spread = quantile(np.array(self._spreads), 0.5)
         seen = len(self._near)
-        power = seen * self.jitter**2 + SPREAD_TICKS * spread**2
+        power = seen * scatter**2 + SPREAD_TICKS * spread**2
         return math.sqrt(power / (seen + SPREAD_TICKS))
 
     def _learn_influence(self, residuals: Floats, shown: Floats, frames: Floats) -> None:
@@ -214,6 +233,30 @@ class Grid:
         return grain if grain and len(self._distinct[grain]) >= LEAST_DISTINCT else 0.0
 
 
+def scatter_now(values: Floats, trimmed: float = TRIMMED) -> float:
+    """Standard deviation of numbers about the line between their neighbours, 0..1.
+
+    The largest deviations, those of a single step or a wild answer, are left out.
+    """
+    off = np.sort(np.abs(values[1:-1] - 0.5 * (values[2:] + values[:-2])))
+    kept = off[: len(off) - math.ceil(trimmed * len(off))]
+    return math.sqrt(float(kept @ kept) / len(kept) / 1.5) if len(kept) else 0.0
+
+
+def repeat_themselves(
+    values: Floats, asked: float, jitter: float, grain: float = 0.0, trimmed: float = TRIMMED
+) -> bool:
+    """Whether numbers repeat themselves now, whatever those before them did.
+
+    :param asked: the difference that is asked of them, 0..1; :param jitter: of the numbers so far:
+        that little of it is left by chance where less is not the same; :param grain: what they may
+        be rounded to, by which alone they repeat; :param trimmed: share that is left out.
+    """
+    now = scatter_now(values, trimmed)
+    by_chance = now > max(BY_CHANCE * jitter, SAME * asked)
+    return not by_chance and math.hypot(now, grain / math.sqrt(12.0)) <= REPEATED * asked
+
+
 def _middle_residual(times: Floats, values: Floats) -> float:
     x = times - times.mean()
     square = float(x @ x)
@@ -230,17 +273,25 @@ def _off_the_neighbours(times: Floats, values: Floats) -> float:
     return off / math.sqrt(1.0 + share**2 + (1.0 - share) ** 2)
 
 
+def quantile(values: Floats, share: float) -> float:
+    """As NumPy's, which takes ten times as long for so few values."""
+    ordered = np.sort(values)
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
+
+
 def _cut(values: Floats) -> Floats:
     """Cut to three robust standard deviations, so that wild answers and bends weigh little."""
-    size = np.abs(values)
-    limit = max(3.0 * 1.4826 * float(np.median(size)), 1e-6)
-    return np.clip(values, -limit, limit)
+    limit = max(3.0 * 1.4826 * quantile(np.abs(values), 0.5), 1e-6)
+    return np.minimum(np.maximum(values, -limit), limit)
 
 
 def _cut_less(values: Floats) -> Floats:
     """The same by the 80 % quantile: where half of the numbers repeat, the other half counts."""
-    limit = max(3.0 * 0.7803 * float(np.quantile(np.abs(values), 0.8)), 1e-6)
-    return np.clip(values, -limit, limit)
+    limit = max(3.0 * 0.7803 * quantile(np.abs(values), 0.8), 1e-6)
+    return np.minimum(np.maximum(values, -limit), limit)
 
 
 def _robust_rms(values: Floats) -> float:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
+
 from progress_monitor.config import RegressionConfig, StallConfig
-from progress_monitor.judgement.noise import NoiseModel
+from progress_monitor.judgement.noise import Floats, NoiseModel
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
 VOTE_DEVIATIONS = 6.5
-MEAN_DEVIATIONS = 7.0
+STEP_DEVIATIONS = 6.5
 SWING_DEVIATIONS = 8.0
-LENGTHS = (8, 16, 32)
+TICKS_SINCE = (5, 8, 16, 32)
+LEAST_BEFORE = 16
 
 
 class RegressionRule:
@@ -22,7 +24,7 @@ class RegressionRule:
 
     Half of the fall is enough when the plan says so too, that is, when a step that was done is
     needed again. Where the numbers scatter, the fall must stand out of that: single ticks by
-    ``VOTE_DEVIATIONS``, or the mean of many of them by ``MEAN_DEVIATIONS`` of its own. Released
+    ``VOTE_DEVIATIONS``, or a step between many of them by ``STEP_DEVIATIONS`` of its own. Released
     when progress rises from the lowest level by ``gain``.
     """
 
@@ -38,13 +40,15 @@ class RegressionRule:
         self.peak: float | None = None
         self.lowest = 1.0
         self.active = False
-        self._recent: deque[float] = deque(maxlen=LENGTHS[-1])
-        self._peaks = dict.fromkeys(LENGTHS, -math.inf)
+        self._ticks = 0
         self._votes.clear()
         self._releases.clear()
 
-    def update(self, sample: Sample, undone: bool, noise: NoiseModel) -> bool:
-        """Judge one tick and return whether progress is lost."""
+    def update(self, sample: Sample, numbers: Floats, undone: bool, noise: NoiseModel) -> bool:
+        """Judge one tick and return whether progress is lost.
+
+        :param numbers: (ticks,) progress of all ticks, oldest first, without wild answers.
+        """
         if self.peak is None:
             self.peak = sample.level
         if self.active:
@@ -59,27 +63,30 @@ class RegressionRule:
         needed = max(drop, VOTE_DEVIATIONS * noise.scatter_before)
         fallen = sample.progress <= self.peak - needed
         agreed = self._votes.add(fallen) and fallen
-        if self._mean_has_fallen(sample, drop, noise) or agreed:
+        if self._has_stepped_back(numbers, drop, noise) or agreed:
             self.active = True
             self.lowest = sample.progress
             self._releases.clear()
         return self.active
 
-    def _mean_has_fallen(self, sample: Sample, drop: float, noise: NoiseModel) -> bool:
-        """Whether a running mean has fallen; only asked where single ticks cannot show it."""
-        self._recent.append(sample.level)
-        if VOTE_DEVIATIONS * noise.scatter_before <= drop:
+    def _has_stepped_back(self, numbers: Floats, drop: float, noise: NoiseModel) -> bool:
+        """Whether there is a step down; only asked where single ticks cannot show it."""
+        self._ticks += 1
+        scatter = noise.scatter_before
+        if VOTE_DEVIATIONS * scatter <= drop:
             return False
-        recent = list(self._recent)
-        fallen = False
-        for ticks in LENGTHS:
-            if len(recent) < ticks:
+        for since in TICKS_SINCE:
+            seen = min(self._ticks, len(numbers))
+            ticks = min(since + max(3 * since, LEAST_BEFORE), seen)
+            if ticks - since < LEAST_BEFORE:
                 break
-            mean = sum(recent[-ticks:]) / ticks
-            self._peaks[ticks] = max(self._peaks[ticks], mean)
-            needed = max(drop, MEAN_DEVIATIONS * noise.of_mean(ticks))
-            fallen = fallen or mean <= self._peaks[ticks] - needed
-        return fallen
+            values = numbers[-ticks:]
+            step, error = step_of(values, since, noise.correlation)
+            fallen = step <= -max(drop, STEP_DEVIATIONS * scatter * error)
+            # A wild answer or two are no step.
+            if fallen and np.median(values[-since:]) <= np.median(values[:-since]) - 0.5 * drop:
+                return True
+        return False
 
     def force(self, sample: Sample) -> None:
         """Take progress as lost, whatever the fall."""
@@ -96,6 +103,30 @@ class RegressionRule:
             if samples[index].progress >= near:
                 return samples[index]
         return samples[0]
+
+
+def step_of(values: Floats, since: int, correlation: float) -> tuple[float, float]:
+    """The step down or up before the last ``since`` of ``values``, over a straight line.
+
+    By generalised least squares: correlated numbers hardly change from one to the next, so a sudden
+    step stands out of them more than the means of either side do.
+
+    :param correlation: of successive numbers, 0..1.
+    :returns: its size, and its standard deviation in units of that of the numbers.
+    """
+    ticks = len(values)
+    columns = np.zeros((4, ticks))
+    columns[0] = 1.0
+    columns[1] = np.arange(ticks) / ticks
+    columns[2, -since:] = 1.0
+    columns[3] = values
+    white = columns.copy()
+    white[:, 1:] -= correlation * columns[:, :-1]
+    head = math.sqrt(1.0 - correlation**2)
+    white[:, 0] *= head
+    inverse = np.linalg.inv(white[:3] @ white[:3].T)
+    step = float(inverse[2] @ (white[:3] @ white[3]))
+    return step, head * math.sqrt(float(inverse[2, 2]))
 
 
 class LoopRule:

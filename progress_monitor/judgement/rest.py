@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from progress_monitor.judgement.tick import Tick
+
 Floats = NDArray[np.float64]
 
 STILLNESS_NATS = 6.0
@@ -36,19 +38,17 @@ class RestEvidence:
         self._series: list[tuple[float, float, float]] = []
         self._done_steps: int | None = None
 
-    def add(
-        self, time: float, progress: float, frames: int, done_steps: int, rested: float
-    ) -> bool:
+    def add(self, time: float, tick: Tick, rested: float) -> bool:
         """Take in a number at rest and return whether it is to count.
 
         :param time: observed time, s; :param rested: how long nothing has moved, s.
         """
-        self._series.append((time, progress, float(frames)))
+        self._series.append((time, tick.estimate.progress, float(tick.frames)))
         del self._series[:-KEPT]
         if self._done_steps is None:
-            self._done_steps = done_steps
+            self._done_steps = tick.done_steps
         stillness = min(STILLNESS_NATS * rested / self._still_after, MOST_STILLNESS_NATS)
-        steps = STEP_NATS * max(done_steps - self._done_steps, 0)
+        steps = STEP_NATS * max(tick.supposed_steps - self._done_steps, 0)
         return steady_rise(np.array(self._series)) + steps > stillness
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,8 +129,9 @@ class ProgressSignal:
 
     def interval(self) -> float:
         """Median observed time between the last ticks, s; NaN before two of them."""
-        times = [item.time for item in list(self._samples)[-9:]]
-        return float(np.median(np.diff(times))) if len(times) > 1 else NAN
+        times = [item.time for item in itertools.islice(reversed(self._samples), 9)]
+        gaps = [later - earlier for later, earlier in itertools.pairwise(times)]
+        return median(gaps) if gaps else NAN
 
     def rate(self) -> float:
         """Progress per second of observed time; NaN before three ticks."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from progress_monitor.config import StallConfig
 from progress_monitor.judgement.gain import NOTHING, no_gain
-from progress_monitor.judgement.noise import Floats, NoiseModel
+from progress_monitor.judgement.noise import (
+    Floats,
+    NoiseModel,
+    repeat_themselves,
+    scatter_now,
+)
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
 QUIET = 0.42
 """Scatter, in minimum gains, up to which half a gain is told from noise by eye."""
-REPEATED = 0.12
 GRAIN_MARGIN = 1.5
-TRIMMED = 0.15
 CLEAR_NATS = 11.0
 RELEASE_DEVIATIONS = 3.5
 
@@ -122,12 +124,12 @@ class StallRule:
         That is so where the numbers do not scatter in general, and where they repeat themselves
         now, whatever they did before; unless it is by rounding that they do.
         """
-        now = local_scatter(values[np.searchsorted(times, self.since - 1e-9) :])
+        recent = values[np.searchsorted(times, self.since - 1e-9) :]
         # A grid that is known has been waited for already.
         grain = 0.0 if noise.grid.grain else noise.grid.coarsest
-        repeated = math.hypot(now, grain / math.sqrt(12.0))
         gain = self._config.minimum_gain
-        return max(noise.scatter, now) <= QUIET * gain or repeated <= REPEATED * gain
+        quiet = max(noise.scatter, scatter_now(recent)) <= QUIET * gain
+        return quiet or repeat_themselves(recent, gain, noise.jitter, grain)
 
     def rest(self, time: float) -> None:
         """Nothing has moved since ``time``: what was gained later was a change of mind."""
@@ -190,16 +192,6 @@ class StallRule:
             first = item
         self.baseline = min(samples[-1].level, first.progress)
         self.since = first.time
-
-
-def local_scatter(values: Floats) -> float:
-    """Standard deviation of numbers about the line between their neighbours, 0..1.
-
-    The largest deviations, those of a single step or a wild answer, are left out.
-    """
-    off = np.sort(np.abs(values[1:-1] - 0.5 * (values[2:] + values[:-2])))
-    kept = off[: len(off) - math.ceil(TRIMMED * len(off))]
-    return math.sqrt(float(kept @ kept) / len(kept) / 1.5) if len(kept) else 0.0
 
 
 def onset(samples: Sequence[Sample], baseline: float, gain: float) -> Sample:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import math
 from collections import deque
 
+import numpy as np
+
 from progress_monitor.config import RegressionConfig, SuccessConfig
-from progress_monitor.judgement.noise import NoiseModel
+from progress_monitor.judgement.noise import NoiseModel, repeat_themselves
 from progress_monitor.judgement.votes import Votes
 from progress_monitor.types import Estimate, Verdict
 
 DEVIATIONS = 2.0
-MOST_TICKS = 12
+CLEAR_NATS = 2.0 * DEVIATIONS**2
+MOST_TICKS = 24
 REPEATED_TICKS = 4
-"""Equal numbers in a row that scatter no more, whatever those before them did."""
-_SAME = 1e-3
+"""Numbers in a row that say by themselves whether they scatter now."""
 
 
 class SuccessRule:
     """Enough progress, the strategy's verdict and, where offered, its second opinion.
 
-    Where the numbers scatter, the mean of as many of them as it takes must be there too. Success
-    stays until as many ticks as confirm a regression say that the task is not done and name less
-    progress.
+    Where two deviations of ``success.confirm`` ticks exceed what ``success.progress`` leaves to 1,
+    the numbers of as many as it takes must be clear too. Success stays until as many ticks as
+    confirm a regression say that the task is not done and name less progress.
     """
 
     def __init__(self, config: SuccessConfig, regression: RegressionConfig) -> None:
@@ -67,16 +69,25 @@ class SuccessRule:
         return self.active
 
     def _is_clear(self, noise: NoiseModel) -> bool:
-        """Whether the mean of enough ticks is that high; two deviations within what is missing."""
-        newest = list(self._recent)[-max(REPEATED_TICKS, self._config.confirm) :]
-        if len(newest) >= REPEATED_TICKS and max(newest) - min(newest) <= _SAME:
-            return True
+        """Whether the numbers are that high by more than noise.
+
+        The mean of some number of ticks must speak for ``success.progress``, against three times as
+        much missing, by ``CLEAR_NATS``; that of ``MOST_TICKS`` need only be nearer to it.
+        """
         margin = max(1.0 - self._config.progress, 1e-3)
-        wanted = math.ceil((DEVIATIONS * noise.long_run / margin) ** 2)
-        if wanted <= self._config.confirm:
+        recent = np.array(self._recent)[::-1]
+        newest = recent[:REPEATED_TICKS]
+        if len(newest) == REPEATED_TICKS and repeat_themselves(
+            newest, 0.5 * margin, noise.jitter, trimmed=0.0
+        ):
             return True
-        recent = list(self._recent)[-min(wanted, MOST_TICKS) :]
-        return (
-            len(recent) >= min(wanted, MOST_TICKS)
-            and sum(recent) / len(recent) >= self._config.progress - margin
+        if DEVIATIONS * noise.long_run <= margin * math.sqrt(self._config.confirm):
+            return True
+        ticks = np.arange(1, len(recent) + 1)
+        above = np.cumsum(recent) / ticks - (self._config.progress - margin)
+        blur = np.array([noise.of_mean(count) for count in ticks.tolist()])
+        odds = 2.0 * margin * above / blur**2
+        enough = ticks >= self._config.confirm
+        return bool((odds[enough] >= CLEAR_NATS).any()) or (
+            len(recent) == MOST_TICKS and above[-1] >= 0.0
         )

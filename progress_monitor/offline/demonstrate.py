@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--topic', default='', help='camera topic of a bag; default: its first')
     parser.add_argument(
-        '--period', type=float, default=0.5, help='time between the pictures of a folder, s'
+        '--period', type=float, help='time between the pictures of a folder, s; default: 0.5'
     )
     parser.add_argument(
         '--count',
@@ -140,8 +140,6 @@ def _visual(given: argparse.Namespace) -> Demonstration:
 
 
 def _recorded(given: argparse.Namespace) -> Iterator[_Stamped]:
-    if not given.period > 0.0:
-        raise ParameterError(f'--period: {given.period:g} is not a time between pictures')
     topics = (given.topic,) if given.topic else ()
     source = open_source(given.source, SourceOptions(topics, given.period))
     for picture in source.pictures():

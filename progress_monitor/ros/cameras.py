@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,11 @@ _LEAST_SILENCE_S = 3.0
 _LONGEST_PERIOD_S = 0.1
 # A longer step in a publisher's numbers is another publisher.
 _MOST_REPLACED = 1000
+# Numbers that go back, or frames that change, so often within so many seconds: two publishers send.
+_SWITCHES = 3
+_CROWDED_S = 5.0
+# What a middleware says that does not number messages.
+_UNNUMBERED = (0, 2**64 - 1)
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,7 @@ class Camera:
         self._node = node
         self._on_frame = on_frame
         self._last_number: int | None = None
+        self._switches: deque[float] = deque(maxlen=_SWITCHES)
         self._reading: Future[_Read] | None = None
         self._reader_thread = ThreadPoolExecutor(1, 'picture')
         self._closing = threading.Lock()
@@ -166,7 +173,7 @@ class Camera:
     def problem_now(self) -> Problem | None:
         """What is wrong with this camera now, as far as ROS knows; None: nothing."""
         if time.monotonic() - self.heard_s < self._intake.silence_s:
-            return self.problem
+            return self._crowd() or self.problem
         publishers = self._node.get_publishers_info_by_topic(self.name)
         if not publishers:
             message = f'{self.name}: 0 publishers; start the camera or correct image_topics'
@@ -176,10 +183,27 @@ class Camera:
             self._node.destroy_subscription(self._subscription)
             self._type = published
             self._subscription = self._subscribe()
-        described = '; '.join(self._describe(info) for info in publishers)
+        described = self._described(publishers)
         count = f'{len(publishers)} publisher{"s" if len(publishers) > 1 else ""}'
         what = 'nothing arrives any more' if self.received else 'nothing arrives'
         return Problem(Evidence.NO_FRAMES, f'{self.name}: {count}, {what} ({described})')
+
+    def _crowd(self) -> Problem | None:
+        """Two publishers that both send: pictures of two views, which nobody can judge as one."""
+        switches = self._switches
+        if len(switches) < _SWITCHES or time.monotonic() - switches[0] > _CROWDED_S:
+            return None
+        publishers = self._node.get_publishers_info_by_topic(self.name)
+        if len(publishers) < 2:
+            return None
+        message = (
+            f'{self.name}: {len(publishers)} publishers send pictures; stop one, or give each a '
+            f'topic of its own ({self._described(publishers)})'
+        )
+        return Problem(Evidence.VIEW_CHANGED, message)
+
+    def _described(self, publishers: Sequence[TopicEndpointInfo]) -> str:
+        return '; '.join(self._describe(info) for info in publishers)
 
     def _set(self, intake: Intake) -> None:
         self._intake = intake
@@ -251,8 +275,11 @@ class Camera:
             return
         read = reading.result()
         self.problem = read.problem
-        if read.frame is not None:
-            self.stamp_ns, self.frame_id = read.stamp_ns, read.frame_id
+        if self.frame_id not in ('', read.frame_id):
+            self._switches.append(time.monotonic())
+        self.frame_id = read.frame_id
+        if read.frame is not None and self._crowd() is None:
+            self.stamp_ns = read.stamp_ns
             self._on_frame(read.frame)
 
     def _open(self) -> None:
@@ -265,3 +292,5 @@ class Camera:
             self.received += number - last
         else:
             self.received += 1
+        if last is not None and number is not None and last >= number not in _UNNUMBERED:
+            self._switches.append(time.monotonic())

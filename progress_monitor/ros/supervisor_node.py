@@ -269,6 +269,7 @@ class SupervisorNode(Node):
         """Old news are no reason to act: ask whether the monitor still stands by its stall."""
         status, recovery = self._status, self._recovery
         if status is None:
+            recovery.on_judging('nothing was heard from the monitor yet', '', False)
             return
         trouble = ''
         silent = now - self._status_at > _STATUS_TIMEOUT_S

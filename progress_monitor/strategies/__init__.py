@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from progress_monitor.config import MonitorConfig
-from progress_monitor.strategies.combined import Combined, token_gain
+from progress_monitor.strategies.combined import Combined
 from progress_monitor.strategies.procvlm import ProcVLM
 from progress_monitor.strategies.progresslm import ProgressLM
 from progress_monitor.strategies.recurrent import Recurrent
@@ -13,25 +13,25 @@ from progress_monitor.strategies.strategy import Strategy
 from progress_monitor.strategies.topreward import TopReward
 
 
-def _gain(config: MonitorConfig) -> float:
+def _share(config: MonitorConfig) -> float:
     """Share of the token's reading in the progress of ``combined``."""
     calibrated = config.topreward.floor < 0.0 and config.topreward.ceiling < 0.0
-    if not calibrated:
-        return 0.0
-    return token_gain(config.combined.text_error, config.combined.token_error)
+    return config.combined.token_share if calibrated else 0.0
 
 
 Make = Callable[[MonitorConfig, str, Sequence[str]], Strategy]
 
 STRATEGIES: dict[str, Make] = {
     'procvlm': lambda config, model, cameras: ProcVLM(config, config.procvlm),
-    'topreward': lambda config, model, cameras: TopReward(config, config.topreward),
+    'topreward': lambda config, model, cameras: TopReward(config, config.topreward, cameras),
     'progresslm': lambda config, model, cameras: ProgressLM(
         config, config.progresslm, model, cameras
     ),
     'recurrent': lambda config, model, cameras: Recurrent(config, config.recurrent, cameras),
     'combined': lambda config, model, cameras: Combined(
-        ProcVLM(config, config.procvlm), TopReward(config, config.topreward), _gain(config)
+        ProcVLM(config, config.procvlm),
+        TopReward(config, config.topreward, cameras),
+        _share(config),
     ),
 }
 

@@ -1,8 +1,8 @@
 """A text strategy at its own pace, and TOPReward's reading on every sample between.
 
 The text's progress leads. Between two texts it is moved by what the token reading has moved since
-the text's frames, and where the errors of both were measured it is drawn towards the token's by the
-share that leaves the least error. Disagreement widens the spread and lowers the probability of
+the text's frames, and it is drawn towards the token's by the share that was measured to leave the
+least error. Disagreement widens the spread and lowers the probability of
 success, and success needs both. Stamps of the estimates never go back: a text that comes in late is
 published at the newest stamp read.
 """
@@ -34,14 +34,15 @@ class Combined:
     name = 'combined'
     scores = True
 
-    def __init__(self, text: Strategy, token: TopReward, gain: float = 0.0) -> None:
-        """``gain`` is the share of the token's progress, 0..1; see ``token_gain``."""
-        self._gain = gain
+    def __init__(self, text: Strategy, token: TopReward, share: float = 0.0) -> None:
+        """``share`` is that of the token's progress, 0..1."""
+        self._share = share
         self._text_strategy = text
         self._token_strategy = token
         self.prompt_hash = f'{text.prompt_hash}+{token.prompt_hash}'
         self.sessions = (*text.sessions, *token.sessions)
         self.sample_period_s = min(text.sample_period_s, token.sample_period_s)
+        self.clips = token.clips
         self.shows = f'{text.shows}; {token.shows}'
         self.reset()
 
@@ -130,7 +131,7 @@ class Combined:
             # Nothing was read up to the text's frames: it moves from the first reading after them.
             self._base = self._token_at[min(self._token_at)]
         progress = text.progress + token.progress - self._base
-        progress += self._gain * (token.progress - progress)
+        progress += self._share * (token.progress - progress)
         progress = min(max(progress, 0.0), 1.0)
         own = text.spread if math.isfinite(text.spread) else 0.0
         known = [
@@ -147,16 +148,6 @@ class Combined:
             verdict=_agreed(text.verdict, token.verdict),
             reasoning=f'{text.reasoning}\n{token.reasoning}',
         )
-
-
-def token_gain(text_error: float, token_error: float) -> float:
-    """The token's share that makes the error of both together least, by their mean errors.
-
-    Errors are taken as independent; 0 for either is one that was not measured, and no share.
-    """
-    if text_error <= 0.0 or token_error <= 0.0:
-        return 0.0
-    return text_error**2 / (text_error**2 + token_error**2)
 
 
 def _veto(verdict: Verdict) -> Verdict:

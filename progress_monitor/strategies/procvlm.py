@@ -50,6 +50,7 @@ class ProcVLM:
     name = 'procvlm'
     sessions = ('procvlm',)
     scores = False
+    clips = False
     checkpoints = ('procvlm', 'small_cell')
 
     def __init__(self, config: MonitorConfig, own: ProcVLMConfig | None = None) -> None:
@@ -94,8 +95,11 @@ class ProcVLM:
         stamp_ns = view.stamp_ns
         _, text = split_thought(unescape(answer.text))
         text, echoed = _without_echo(text)
-        tag = first_readable(find_tags(text, 'progress'))
-        reasoning = (text[: tag.start] if tag else text).strip()
+        tags = find_tags(text, 'progress')
+        tag = first_readable(tags)
+        # What stands in a tag is no step, whether it can be read or not.
+        ends = tag or (tags[-1] if tags else None)
+        reasoning = (text[: ends.start] if ends else text).strip()
         if tag is None and says_finished(text) and answer.finish in (Finish.STOP, Finish.END):
             return Estimate(stamp_ns, 1.0, NAN, (), Evidence.GOOD, reasoning, verdict=Verdict.DONE)
         if tag is None:

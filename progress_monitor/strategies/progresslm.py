@@ -14,7 +14,7 @@ from progress_monitor.config import MonitorConfig
 from progress_monitor.parameters import ParameterError
 from progress_monitor.strategies.checkpoints import unsuited
 from progress_monitor.strategies.demonstration import Demonstration
-from progress_monitor.strategies.prompt_file import Part, PromptFile
+from progress_monitor.strategies.prompt_file import PromptFile
 from progress_monitor.strategies.reading import (
     Said,
     Tag,
@@ -34,6 +34,7 @@ from progress_monitor.types import (
     Evidence,
     Generate,
     Generated,
+    Part,
     Recollection,
     Scored,
     Verdict,
@@ -56,6 +57,7 @@ class ProgressLM:
     name = 'progresslm'
     sessions = ('progresslm',)
     scores = False
+    clips = False
     checkpoints = ('progresslm', 'small_cell')
 
     def __init__(

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from progress_monitor.parameters import ParameterError
-from progress_monitor.types import Frame
+from progress_monitor.types import Part
 
 FOLDER = Path(__file__).parent / 'prompts'
 _LARGEST = 65536
-
-Part = str | Frame
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import html
 import itertools
 import math
 import re
@@ -15,10 +16,17 @@ from dataclasses import dataclass
 
 from progress_monitor.types import NAN
 
-_NUMBER = re.compile(r'([+-]?)(\d*)(?:[.,](\d*))?(%?)')
-_NO_ANSWER = frozenset(('n/a', 'na', 'n.a', 'n.a.', 'n\\a'))
-_THOUGHT_END = re.compile(r'</think>', re.IGNORECASE)
-_THOUGHT_START = re.compile(r'<think>', re.IGNORECASE)
+_NUMBER = re.compile(r'([+-]?)(\d*)(?:[.,](\d*))?(%\.?|percent|)')
+# 1,000 may be a thousand or one.
+_GROUPED = re.compile(r'\d,\d{3}(?!\d)')
+# A remark may follow: n/a (the object is missing).
+_NO_ANSWER = re.compile(r'(?:n[/\\]a|n\.a)(?![^\W_])|(?:na|notapplicable)\.?$')
+_THOUGHT_END = re.compile(r'</think(?:ing)?>|◁/think▷', re.IGNORECASE)
+_THOUGHT_START = re.compile(r'<think(?:ing)?>|◁think▷', re.IGNORECASE)
+_ESCAPES = re.compile(r'&(?:lt|gt|amp|percnt|nbsp|#\d{1,5}|#x[0-9a-f]{1,4});', re.IGNORECASE)
+# Zero width, byte order and writing direction; they stand in the way of every comparison.
+_UNSEEN = re.compile('[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]')
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _LONGEST_NUMBER = 40
 _LONGEST_VALUE = 200
 
@@ -48,10 +56,13 @@ class Tag:
 
 
 def unescape(text: str) -> str:
-    """``text`` with HTML-escaped angle brackets put back and every line end as one newline."""
-    for escaped, plain in (('&lt;', '<'), ('&gt;', '>'), ('&LT;', '<'), ('&GT;', '>')):
-        text = text.replace(escaped, plain)
-    return text.replace('\r\n', '\n').replace('\r', '\n')
+    """``text`` with HTML's escapes put back, even twice escaped, and one newline as line end.
+
+    What is not seen, such as spaces of no width, is left out.
+    """
+    for _ in range(2):
+        text = _ESCAPES.sub(lambda match: html.unescape(match[0].lower()), text)
+    return _UNSEEN.sub('', text).replace('\r\n', '\n').replace('\r', '\n')
 
 
 def split_thought(text: str) -> tuple[str, str]:
@@ -93,16 +104,16 @@ def first_readable(tags: Sequence[Tag]) -> Tag | None:
 def read_value(content: str) -> tuple[Said, float, bool]:
     """What ``content`` says, its number as written and whether a percent sign follows.
 
-    Digits may be split by blanks (``8 4 . 1 3``) and decimals may follow a comma. Two numbers
-    beside each other, such as ``10 20`` or ``80-90``, are none.
+    Digits may be split by blanks (``8 4 . 1 3``) or of full width, and decimals may follow a
+    comma. Two numbers beside each other, such as ``10 20`` or ``80-90``, are none.
     """
     if len(content) > _LONGEST_VALUE:
         return Said.UNREADABLE, NAN, False
-    pieces = content.strip(' \t\n"\'`“”*').split()
+    pieces = content.translate(_FULL_WIDTH).casefold().strip(' \t\n"\'`“”*').split()
     joined = ''.join(pieces)
-    if joined.casefold() in _NO_ANSWER:
+    if _NO_ANSWER.match(joined):
         return Said.REFUSAL, NAN, False
-    if len(joined) > _LONGEST_NUMBER or not joined.isascii():
+    if len(joined) > _LONGEST_NUMBER or not joined.isascii() or _GROUPED.search(joined):
         return Said.UNREADABLE, NAN, False
     match = _NUMBER.fullmatch(joined)
     if match is None or not (match[2] or match[3]):
@@ -138,7 +149,7 @@ def distribution(
 @functools.lru_cache(maxsize=16)
 def _tag_pattern(name: str) -> re.Pattern[str]:
     letters = r'\s*'.join(re.escape(letter) for letter in name)
-    return re.compile(rf'<\s*(?:(/)\s*)?{letters}\s*>', re.IGNORECASE)
+    return re.compile(rf'[<＜]\s*(?:([/／])\s*)?{letters}\s*[>＞]', re.IGNORECASE)
 
 
 def _tag(start: int, content: str) -> Tag:

@@ -40,9 +40,13 @@ from progress_monitor.types import (
 )
 
 _FIRST = 'Nothing yet: this is the beginning.'
-_STEP = re.compile(r'(?:\d{1,3}[.)]|[-*•])?[ \t]{0,8}(\S.*)')
-_STATUS = re.compile(r'\[[ ]?(completed|done|pending|in progress)[ ]?\][.]?', re.IGNORECASE)
-_COMPLETED = ('completed', 'done')
+_STEP = re.compile(r'(?:\d{1,3}[.)]|[-*•])?[ \t]{0,8}(.*)')
+_STATUS = re.compile(
+    r'[\[(【（][ ]?((?:not |in)?completed?|(?:not )?done|pending|in progress|not started)[ ]?'
+    r'[\])】）][.]?',
+    re.IGNORECASE,
+)
+_COMPLETED = ('complete', 'completed', 'done')
 _HARDLY_BEGUN = 0.5
 
 
@@ -52,6 +56,7 @@ class Recurrent:
     name = 'recurrent'
     sessions = ('recurrent',)
     scores = False
+    clips = False
     checkpoints = ('r2vlm', 'small_cell')
 
     def __init__(
@@ -145,7 +150,17 @@ def _pending(thought: str) -> tuple[str, ...] | None:
         if status is None:
             continue
         found = True
-        step = _STEP.match(line[: status.start()].strip())
-        if status[1].casefold() not in _COMPLETED and step is not None:
-            pending.append(step[1].strip(' :-'))
+        if status[1].casefold() in _COMPLETED:
+            continue
+        # A status may stand before its step.
+        sides = (line[: status.start()], line[status.end() :])
+        step = next((step for side in sides if (step := _named(side))), '')
+        if step:
+            pending.append(step)
     return tuple(pending) if found else None
+
+
+def _named(text: str) -> str:
+    """The step in one side of a line, without its number."""
+    step = _STEP.match(text.replace('**', '').strip())
+    return step[1].strip(' :-') if step is not None else ''

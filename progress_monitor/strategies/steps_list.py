@@ -66,7 +66,7 @@ def remaining_steps(text: str, percent: float) -> tuple[str, ...] | None:
 
 def says_finished(text: str) -> bool:
     """Whether an answer without a tag opens with "This task is finished because ..."."""
-    return text.lstrip()[:40].casefold().startswith('this task is finished')
+    return text.lstrip()[:40].casefold().startswith('this task is finished because ')
 
 
 def _numbered(text: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from progress_monitor.types import (
     Frame,
     Generate,
     Generated,
+    Part,
     Recollection,
     Score,
     Scored,
@@ -30,7 +31,7 @@ class Question:
     """A request that has no id yet; see ``Request`` for the fields."""
 
     session: str
-    parts: tuple[str | Frame, ...]
+    parts: tuple[Part, ...]
     want: Generate | Score
     chat: bool = True
 
@@ -41,7 +42,8 @@ class Strategy(Protocol):
     ``prompt_hash`` tells its prompt from every other, ``sessions`` names the kinds of question
     that it asks, ``sample_period_s`` is how far apart in time it wants the samples of the history,
     and ``shows`` says in words which frames the model is shown. ``scores`` says whether it asks for
-    log-probabilities after a turn that is left open, which not every server gives. ``unsuited`` is
+    log-probabilities after a turn that is left open, which not every server gives, and ``clips``
+    whether it shows clips, which not every model can be shown. ``unsuited`` is
     a warning where a checkpoint of that name was not made for it. ``read`` is given the answers to
     questions of one view.
     """
@@ -63,6 +65,9 @@ class Strategy(Protocol):
 
     @property
     def scores(self) -> bool: ...
+
+    @property
+    def clips(self) -> bool: ...
 
     def unsuited(self, model_name: str) -> str: ...
 

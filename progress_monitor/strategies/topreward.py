@@ -16,12 +16,14 @@ from collections import deque
 from collections.abc import Sequence
 
 from progress_monitor.config import MonitorConfig
+from progress_monitor.parameters import ParameterError
 from progress_monitor.strategies.checkpoints import unsuited
 from progress_monitor.strategies.prompt_file import PromptFile
 from progress_monitor.strategies.strategy import History, Question
 from progress_monitor.strategy_config import TopRewardConfig
 from progress_monitor.types import (
     NAN,
+    Clip,
     Estimate,
     Evidence,
     Generated,
@@ -45,8 +47,20 @@ class TopReward:
     scores = True
     checkpoints = ('qwen[23][^/]*vl', 'small_cell')
 
-    def __init__(self, config: MonitorConfig, own: TopRewardConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: MonitorConfig,
+        own: TopRewardConfig | None = None,
+        cameras: Sequence[str] = (),
+    ) -> None:
+        """:raises ParameterError: if the prompt cannot be used, or a clip is of several cameras."""
         self._own = own or TopRewardConfig()
+        self.clips = self._own.video
+        if self.clips and len(cameras) > 1:
+            raise ParameterError(
+                f'topreward.video: a video is of one camera, and there are {len(cameras)}; set it '
+                'to false to show their frames one by one'
+            )
         self.prompt = PromptFile.load(self._own.prompt, ('frames', 'task'))
         self.prompt_hash = self.prompt.sha256
         self.sample_period_s = self._own.sample_period
@@ -80,7 +94,8 @@ class TopReward:
 
     def ask(self, view: View, memory: Recollection) -> tuple[Question, ...]:
         """Ask for the log-probabilities of both continuations."""
-        parts = self.prompt.parts({'frames': view.frames, 'task': memory.task})
+        frames = (Clip(view.frames),) if self.clips else view.frames
+        parts = self.prompt.parts({'frames': frames, 'task': memory.task})
         return (Question(self.name, parts, Score(CONTINUATIONS), chat=False),)
 
     def read(self, answers: tuple[Generated | Scored, ...], view: View) -> Estimate:

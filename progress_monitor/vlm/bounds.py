@@ -23,7 +23,7 @@ def check_request(request: Request) -> None:
     texts = [part for part in request.parts if isinstance(part, str)]
     if not any(texts):
         raise RequestRefused('the request holds no text: there is nothing to answer')
-    frames = len(request.parts) - len(texts)
+    frames = len(request.frames)
     if frames > MAX_FRAMES:
         raise RequestRefused(
             f'the request shows {frames} frames, {MAX_FRAMES} at most; lower window.max_images'

@@ -115,9 +115,9 @@ class PrefixCache:
 
 @dataclass(frozen=True, eq=False)
 class VisionFeatures:
-    """Embedding of one frame, (tokens, hidden), and its deepstack features of the same shape.
+    """Embedding of one picture, (tokens, hidden), and its deepstack features of the same shape.
 
-    ``grid`` is the rows and columns of patches of the frame as it was shown.
+    ``grid`` is the rows and columns of patches of the picture as it was shown.
     """
 
     grid: tuple[int, int]
@@ -127,12 +127,12 @@ class VisionFeatures:
 
 @dataclass
 class VisionCache:
-    """Features of the frames that some session shows, by frame uid."""
+    """Features of the pictures that some session shows, by key: a frame's is its uid."""
 
     features: dict[int, VisionFeatures] = field(default_factory=dict)
 
-    def keep(self, uids: Iterable[int]) -> None:
-        """Forget every frame that is not among ``uids``."""
-        wanted = set(uids)
-        for uid in [uid for uid in self.features if uid not in wanted]:
-            del self.features[uid]
+    def keep(self, keys: Iterable[int]) -> None:
+        """Forget every picture that is not among ``keys``."""
+        wanted = set(keys)
+        for key in [key for key in self.features if key not in wanted]:
+            del self.features[key]

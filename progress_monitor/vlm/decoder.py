@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from progress_monitor.resize import fit
 from progress_monitor.types import (
@@ -30,6 +31,7 @@ from progress_monitor.vlm.graphs import StepGraphs
 from progress_monitor.vlm.greedy import Greedy, not_finite
 from progress_monitor.vlm.loading import VLM
 from progress_monitor.vlm.number import number_distribution
+from progress_monitor.vlm.pictures import Picture, pictures_of
 from progress_monitor.vlm.prompt import PromptTokens
 from progress_monitor.vlm.sessions import Session, Sessions
 from progress_monitor.vlm.stopping import StopRule, TimeLimit
@@ -44,8 +46,8 @@ class StreamingDecoder:
     """Answers one request after the other; what two of them share is computed once.
 
     The contract: the tokens of every answer are those of ``model.generate(do_sample=False)`` on
-    the same prompt up to the same stop. Three things make it cheap. A frame's vision features
-    are kept while a session shows the frame. Key-value states are kept for the longest common
+    the same prompt up to the same stop. Three things make it cheap. A picture's vision features
+    are kept while a session shows it. Key-value states are kept for the longest common
     beginning of this prompt and the session's last. The session's last answer is appended to the
     new prompt as a draft, checked in the same forward pass, and what differs is decoded in steps
     of at most ``step_rows`` rows that check the rest of the draft: by default 4, as many as every
@@ -143,7 +145,12 @@ class StreamingDecoder:
         adapter = self._vlm.adapters.use(request.task)
         vision = adapter.name if adapter.vision else ''
         self._vision = self._seen_by.setdefault(vision, VisionCache())
-        shown, grids = self._fitted(request.frames)
+        pictures = pictures_of(request.parts)
+        if any(picture.merged for picture in pictures) and not self._architecture.clips:
+            raise RequestRefused(
+                f'{self._architecture.name} is not shown clips here; set topreward.video to false'
+            )
+        shown, grids = self._fitted(pictures)
         tokens = self._vlm.prompts.build(request, grids)
         want = request.want
         continuations: list[tuple[int, ...]] = []
@@ -156,9 +163,9 @@ class StreamingDecoder:
         self._check_length(tokens, room)
         session = self._sessions.get(request.session, adapter.name)
         session.vision = vision
-        session.frames = frozenset(frame.uid for frame in request.frames)
+        session.show(pictures)
         for name, cache in self._seen_by.items():
-            cache.keep(self._sessions.frames(name))
+            cache.keep(self._sessions.pictures(name))
         encoded = self._encode(shown, limit)
         stats = DecodeStats(
             total_ms=0.0,
@@ -175,22 +182,31 @@ class StreamingDecoder:
         said = self._generate(session, tokens, want, room, limit, stats, head)
         return dataclasses.replace(said, adapter=adapter.label)
 
-    def _fitted(self, frames: Sequence[Frame]) -> tuple[dict[int, Frame], dict[int, _Grid]]:
-        """Frames that have no features yet, at the size shown, and the grids of all of them."""
-        shown: dict[int, Frame] = {}
+    def _fitted(
+        self, pictures: Sequence[Picture]
+    ) -> tuple[dict[int, list[_Image]], dict[int, _Grid]]:
+        """Images of pictures without features yet, at the size shown, and the grids of all."""
+        shown: dict[int, list[_Image]] = {}
         grids: dict[int, _Grid] = {}
-        for frame in frames:
-            held = self._vision.features.get(frame.uid)
+        for picture in pictures:
+            held = self._vision.features.get(picture.key)
             if held is not None:
-                grids[frame.uid] = held.grid
+                grids[picture.key] = held.grid
                 continue
-            try:
-                image = fit(frame.image, self.max_pixels, self._vlm.images.multiple)
-            except ValueError as error:
-                raise RequestRefused(f'a frame of {frame.camera!r}: {error}') from error
-            shown[frame.uid] = dataclasses.replace(frame, image=image)
-            grids[frame.uid] = self._vlm.images.grid(image)
+            images = [self._fit(frame) for frame in picture.frames]
+            if images[0].shape != images[-1].shape:
+                raise RequestRefused(
+                    f'two frames of {picture.frames[0].camera!r} differ in size: they make no clip'
+                )
+            shown[picture.key] = images
+            grids[picture.key] = self._vlm.images.grid(images[0])
         return shown, grids
+
+    def _fit(self, frame: Frame) -> _Image:
+        try:
+            return fit(frame.image, self.max_pixels, self._vlm.images.multiple)
+        except ValueError as error:
+            raise RequestRefused(f'a frame of {frame.camera!r}: {error}') from error
 
     def _check_length(self, tokens: PromptTokens, room: int) -> None:
         length = len(tokens.ids) + room
@@ -202,10 +218,10 @@ class StreamingDecoder:
                 'shorten the text'
             )
 
-    def _encode(self, shown: dict[int, Frame], limit: TimeLimit) -> int:
-        for count, (uid, frame) in enumerate(shown.items()):
+    def _encode(self, shown: dict[int, list[_Image]], limit: TimeLimit) -> int:
+        for count, (key, images) in enumerate(shown.items()):
             limit.check(f'{count} of {len(shown)} new frames')
-            self._vision.features[uid] = self._architecture.vision.encode(frame.image)
+            self._vision.features[key] = self._architecture.vision.encode(*images)
         return len(shown)
 
     def _generate(
@@ -342,3 +358,4 @@ class StreamingDecoder:
 
 
 _Grid = tuple[int, int]
+_Image = NDArray[np.uint8]

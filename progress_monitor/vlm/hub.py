@@ -29,6 +29,7 @@ _HUB_NAME = re.compile(r'[A-Za-z0-9][\w.-]*/[\w.-]+')
 _HASH = re.compile(r'[0-9a-f]{40}(?:[0-9a-f]{24})?')
 _REVISION = re.compile(r'\w[\w.-]*(?:/\w[\w.-]*)*')
 _FETCHED = ('*.json', '*.jinja', 'merges.txt', '*.safetensors')
+_PICKLED_HEAD = re.compile(r'(?:.*/)?procvlm_head\.(?:bin|pt)')
 _REPORT_EVERY_S = 0.5
 _RETRY_AFTER_S = 0.5
 _ASK_S = 10.0
@@ -109,6 +110,8 @@ def fetch(
         return cached
     try:
         commit, files = _listing(name, revision)
+    except VLMError as error:
+        raise VLMError(f'{parameter}: {error}') from None
     except Exception as error:
         part = f'in the cache only in part ({lacking[0]} missing)' if lacking else 'no folder'
         raise VLMError(
@@ -158,6 +161,16 @@ def _listing(name: str, revision: str) -> tuple[str, list[_File]]:
     info = HfApi(endpoint=constants.ENDPOINT).model_info(
         name, revision=revision, files_metadata=True, timeout=_ASK_S
     )
+    siblings = info.siblings or []
+    names = {item.rfilename for item in siblings}
+    pickled = sorted(filter(_PICKLED_HEAD.fullmatch, names))
+    if pickled and 'adapter_config.json' in names and 'procvlm_head.safetensors' not in names:
+        # Without its head the adapter would answer, and otherwise than it was published to.
+        raise VLMError(
+            f'{name} has its value head only as {pickled[0]}, which can hide a program and is '
+            'refused: download the adapter, convert it with "python -m '
+            'progress_monitor.vlm.convert FOLDER NEW_FOLDER" and give the new folder'
+        )
     files = [
         _File(
             item.rfilename,
@@ -165,7 +178,7 @@ def _listing(name: str, revision: str) -> tuple[str, list[_File]]:
             str(item.lfs.sha256 if item.lfs is not None else item.blob_id),
             item.lfs is not None,
         )
-        for item in info.siblings or []
+        for item in siblings
         if Path(item.rfilename).name == item.rfilename
         and any(fnmatch(item.rfilename, pattern) for pattern in _FETCHED)
     ]

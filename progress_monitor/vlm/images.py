@@ -86,13 +86,17 @@ class ImageFormat:
 
         Patches that are merged into one token stand next to each other, as in Qwen2-VL.
         """
-        return np.concatenate([self._patches(image) for image in images])
+        return np.concatenate([self.picture(image) for image in images])
 
-    def _patches(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        rows, columns = self.grid(image)
+    def picture(self, *images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Flattened patches of one image, or of as many of one size as a video merges into one.
+
+        Shapes are as in ``pixel_values``. One image fills all its ``temporal_patch_size`` places.
+        """
+        rows, columns = self.grid(images[0])
         patch, merge = self.patch_size, self.merge_size
-        values = image.astype(np.float32) * self.scale + self.offset
-        blocks = values.reshape(rows // merge, merge, patch, columns // merge, merge, patch, 3)
-        ordered = blocks.transpose(0, 3, 1, 4, 6, 2, 5)[:, :, :, :, :, None]
+        values = np.stack(images).astype(np.float32) * self.scale + self.offset
+        blocks = values.reshape(-1, rows // merge, merge, patch, columns // merge, merge, patch, 3)
+        ordered = blocks.transpose(1, 4, 2, 5, 7, 0, 3, 6)
         shape = (*ordered.shape[:5], self.temporal_patch_size, patch, patch)
         return np.broadcast_to(ordered, shape).reshape(rows * columns, -1)

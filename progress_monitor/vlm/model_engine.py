@@ -76,6 +76,7 @@ class ModelEngine:
         self._capabilities = Capabilities(
             architecture=architecture.name,
             frame_multiple=vlm.images.multiple,
+            clips=architecture.clips,
             max_pixels=cost.max_pixels,
             max_tokens=self._decoder.max_tokens,
             tick_ms=cost.tick_ms,
@@ -103,7 +104,7 @@ class ModelEngine:
             ) from error
 
     def _distance(self, request: Request) -> float:
-        """How far the newest frame lies from known scenes."""
+        """How far the newest frame lies from known scenes; NaN where it is shown in a clip."""
         newest = max(request.frames, key=lambda frame: frame.stamp_ns, default=None)
         guard = self._guards[self._vlm.adapters.use(request.task).name]
         if guard is None or newest is None:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from progress_monitor.types import Request
 from progress_monitor.vlm.errors import RequestRefused, VLMError
 from progress_monitor.vlm.images import ImageFormat
+from progress_monitor.vlm.pictures import Picture, laid_out
 
 IMAGE_TOKEN = '<|image_pad|>'  # noqa: S105
+VIDEO_TOKEN = '<|video_pad|>'  # noqa: S105
 END_OF_TURN = '<|im_end|>'
 _CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -33,10 +35,11 @@ _PLACES = re.compile('\ue000(\\d+)\ue001')
 class PromptTokens:
     """One prompt of n tokens, ready for the language model.
 
-    ``ids`` (n,) int64; ``keys`` (n,) int64 equals ``ids`` but for image tokens, where it names
-    the frame, so that equal keys mean equal key-value states; ``positions`` (3, n) int64 as
-    ``get_rope_index`` of Qwen3-VL and Qwen2.5-VL gives them; ``spans`` holds (start, stop) of
-    every image's tokens; ``next_position`` is the position of the first token after the prompt.
+    ``ids`` (n,) int64; ``keys`` (n,) int64 equals ``ids`` but for a picture's tokens, where it is
+    -1 less the picture's key, so that equal keys mean equal key-value states; ``positions``
+    (3, n) int64 as ``get_rope_index`` of Qwen3-VL and Qwen2.5-VL gives them; ``spans`` holds
+    (start, stop) of every picture's tokens; ``next_position`` is the position of the first token
+    after the prompt.
     """
 
     ids: NDArray[np.int64]
@@ -63,6 +66,7 @@ class PromptBuilder:
         self._format = image_format
         self._template = tokenizer.chat_template or _CHATML
         self._image_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self._video_id = tokenizer.convert_tokens_to_ids(VIDEO_TOKEN)
         if self._image_id is None or self._image_id == tokenizer.unk_token_id:
             raise VLMError(f'the tokenizer has no {IMAGE_TOKEN}: not a Qwen-VL checkpoint')
         added = tokenizer.added_tokens_decoder
@@ -80,22 +84,22 @@ class PromptBuilder:
         """Tokenise the parts of ``request`` in their order as one user turn.
 
         With ``chat`` the assistant speaks next; without, the turn is left open behind the last
-        part. ``grids`` gives the (rows, columns) of patches of frames by uid, for frames that are
+        part. ``grids`` gives the (rows, columns) of patches of pictures by key, for those that are
         shown at another size than their image's.
 
         :raises ValueError: if the size of a frame that is not in ``grids`` does not suit the model.
         :raises RequestRefused: if a text yields a special token all the same.
         """
-        frames = request.frames
+        parts = tuple(laid_out(request.parts))
+        pictures = [part for part in parts if isinstance(part, Picture)]
         sizes = [
-            grids[frame.uid]
-            if grids is not None and frame.uid in grids
-            else self._format.grid(frame.image)
-            for frame in frames
+            grids[picture.key]
+            if grids is not None and picture.key in grids
+            else self._format.grid(picture.frames[0].image)
+            for picture in pictures
         ]
         plain = self._tokenise(
-            request.chat,
-            tuple(part if isinstance(part, str) else None for part in request.parts),
+            request.chat, tuple(part if isinstance(part, str) else None for part in parts)
         )
         marks = np.flatnonzero(plain == self._image_id)
         merge = self._format.merge_size
@@ -104,12 +108,12 @@ class PromptBuilder:
         positions: list[NDArray[np.int64]] = []
         spans: list[tuple[int, int]] = []
         start = length = position = 0
-        for mark, frame, (rows, columns) in zip(marks, frames, sizes, strict=True):
+        for mark, picture, (rows, columns) in zip(marks, pictures, sizes, strict=True):
             text = plain[start:mark]
             rows, columns = rows // merge, columns // merge
             count = rows * columns
-            ids += [text, np.full(count, self._image_id)]
-            keys += [text, np.full(count, -1 - frame.uid)]
+            ids += [text, np.full(count, self._video_id if picture.merged else self._image_id)]
+            keys += [text, np.full(count, -1 - picture.key)]
             positions += [_text_positions(position, len(text))]
             position += len(text)
             positions += [_image_positions(position, rows, columns)]

@@ -95,12 +95,13 @@ def layout(features: VisionFeatures) -> torch.Tensor:
     return torch.nn.functional.adaptive_avg_pool2d(places, _SIDE).permute(1, 2, 0).flatten()
 
 
-def statistics(known: Rows, held_out: Rows) -> dict[str, Rows]:
+def statistics(known: Rows, held_out: Rows, room: float = 1.0) -> dict[str, Rows]:
     """What ``SceneGuard`` needs, from the layouts of pictures, each (pictures, 4 * width).
 
     The limit is the farthest of ``held_out``: pictures of other runs than ``known``, with whatever
     the guard is to let pass, such as other light.
 
+    :param room: how many times as far is let pass.
     :raises ValueError: if there are too few pictures.
     """
     if len(known) < _LEAST_PICTURES or not len(held_out):
@@ -109,7 +110,7 @@ def statistics(known: Rows, held_out: Rows) -> dict[str, Rows]:
             f'{_LEAST_PICTURES} and one of another run are needed'
         )
     spread = _Spread.of(known)
-    return spread.scaled(spread.farthest(held_out))
+    return spread.scaled(room * spread.farthest(held_out))
 
 
 def statistics_of_runs(runs: Sequence[Rows]) -> dict[str, Rows]:

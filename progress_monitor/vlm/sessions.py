@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from progress_monitor.vlm.cache import PrefixCache
 from progress_monitor.vlm.graphs import StepGraphs
+from progress_monitor.vlm.pictures import Picture
 
 MAX_SESSIONS = 4
 
 
 class Session:
-    """States of the last prompt, the last answer as a draft, and the frames of the last request.
+    """States of the last prompt, the last answer as a draft, and the keys of pictures shown.
 
     ``adapter`` names the adapter by which all of it came about, and ``vision`` the one by which
-    the frames were encoded.
+    the pictures were encoded.
     """
 
     def __init__(self, layers: int) -> None:
@@ -25,7 +26,8 @@ class Session:
         self.vision = ''
         self.cache = PrefixCache(layers)
         self.draft: tuple[int, ...] = ()
-        self.frames: frozenset[int] = frozenset()
+        self.pictures: frozenset[int] = frozenset()
+        self._shown: frozenset[int] = frozenset()
         self.graphs: StepGraphs | None = None
         self.graphs_tried = False
 
@@ -33,7 +35,17 @@ class Session:
         """Forget the content; buffers, and graphs captured over them, stay for the next."""
         self.cache.remember(np.empty(0, np.int64))
         self.draft = ()
-        self.frames = frozenset()
+        self.pictures = self._shown = frozenset()
+
+    def show(self, pictures: Sequence[Picture]) -> None:
+        """Take ``pictures`` as those of the newest request.
+
+        A clip that moves on by one frame pairs its frames anew, and as before when it moves on
+        again: pairs are held for one request more.
+        """
+        before, self._shown = self._shown, frozenset(picture.key for picture in pictures)
+        merged = any(picture.merged for picture in pictures)
+        self.pictures = self._shown | before if merged else self._shown
 
 
 class Sessions:
@@ -42,7 +54,7 @@ class Sessions:
     One name under two adapters makes two sessions, so that nothing passes from one to the other.
     Each holds the key-value states of one prompt and answer (two tensors of layers x key heads x
     tokens x head size: 115 kB a token for a model of 2 B in 16 bits). The vision features are
-    shared: those of the last request of every session are held.
+    shared: those of every session's ``pictures`` are held.
     """
 
     def __init__(self, layers: int) -> None:
@@ -64,9 +76,9 @@ class Sessions:
         self._live.move_to_end(key)
         return found
 
-    def frames(self, vision: str = '') -> frozenset[int]:
-        """Uids of the frames of the last request of every live session that sees by ``vision``."""
-        shown = (session.frames for session in self if session.vision == vision)
+    def pictures(self, vision: str = '') -> frozenset[int]:
+        """Keys of the pictures of every live session that sees by ``vision``."""
+        shown = (session.pictures for session in self if session.vision == vision)
         return frozenset().union(*shown)
 
     def forget(self) -> None:

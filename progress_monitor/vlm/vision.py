@@ -48,13 +48,13 @@ class VisionEncoder:
         self._dtype = vlm.dtype
         self._geometries: dict[tuple[int, int], _Geometry] = {}
 
-    def encode(self, image: NDArray[np.uint8]) -> VisionFeatures:
-        """Features of ``image``, (height, width, 3) uint8 RGB.
+    def encode(self, *images: NDArray[np.uint8]) -> VisionFeatures:
+        """Features of one image (height, width, 3) uint8 RGB, or of the two that a video merges.
 
         :raises ValueError: if its size does not suit the model.
         """
-        pixels = torch.from_numpy(self._format.pixel_values([image]))
-        geometry = self._geometry(self._format.grid(image))
+        pixels = torch.from_numpy(self._format.picture(*images))
+        geometry = self._geometry(self._format.grid(images[0]))
         tower = self._tower
         hidden = embed_patches(tower.patch_embed.proj, pixels.to(self._device, self._dtype))
         hidden = hidden + geometry.embedding
@@ -65,7 +65,7 @@ class VisionEncoder:
             if index in tower.deepstack_visual_indexes:
                 merger = tower.deepstack_merger_list[len(deepstack)]
                 deepstack.append(merger(hidden))
-        return VisionFeatures(self._format.grid(image), tower.merger(hidden), tuple(deepstack))
+        return VisionFeatures(self._format.grid(images[0]), tower.merger(hidden), tuple(deepstack))
 
     def _geometry(self, grid: tuple[int, int]) -> _Geometry:
         found = self._geometries.get(grid)

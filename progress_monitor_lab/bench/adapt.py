@@ -39,7 +39,8 @@ from progress_monitor_lab.sim.unseen import UNSEEN
 DEMONSTRATED, FIRST_SEED = 9800, 9820
 KINDS = ('nominal', 'half_speed', 'robot_frozen', 'static', 'drop', 'unanswerable')
 OLD_KINDS = ('nominal', 'robot_frozen')
-SEEDS, QUICK_SEEDS = 4, 1
+# Seeds of the new tasks, and of the twelve known ones.
+SEEDS, OLD_SEEDS, QUICK_SEEDS = 3, 1, 1
 REPLAY_SEEDS = 6
 SYSTEM = 'procvlm'
 FIGURES = (
@@ -60,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = {(item['when'], item['record']['episode']) for item in _read(lines)}
     forced = _for_every_task(adapter, folder / 'forced')
     for when, path, plans in (
+        ('after', str(adapter), unseen),
         ('before', '', (*unseen, *old)),
-        ('after', str(adapter), (*unseen, *old)),
+        ('after', str(adapter), old),
         # As if the adapter did not give way to the bare checkpoint for tasks that are not its own.
         ('forced', str(forced), old),
     ):
@@ -69,8 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if missing:
             _play(when, path, missing, lines, options)
     report: dict[str, Any] = {'seeds': _seeds(options), 'adapter': str(adapter)}
-    for name, plans in (('unseen', unseen), ('old', old)):
-        report[name] = {when: _figures(plans, when, lines, options) for when in ('before', 'after')}
+    for name, plans, times in (
+        ('unseen', unseen, ('before', 'after')),
+        ('old', old, ('before', 'after', 'forced')),
+    ):
+        report[name] = {when: _figures(plans, when, lines, options) for when in times}
     if options.footage:
         from progress_monitor_lab.bench.adapt_footage import measure
 
@@ -99,6 +104,7 @@ def _seeds(options: argparse.Namespace) -> int:
 
 def _plans(options: argparse.Namespace) -> tuple[list[Plan], list[Plan]]:
     seeds = range(FIRST_SEED, FIRST_SEED + _seeds(options))
+    old_seeds = seeds[:OLD_SEEDS]
     unseen = [
         Plan(kind, task, seed)
         for seed in seeds
@@ -106,7 +112,7 @@ def _plans(options: argparse.Namespace) -> tuple[list[Plan], list[Plan]]:
         for kind in KINDS
         if kind != 'drop' or applicable(task, kind)
     ]
-    old = [Plan(kind, task, seed) for seed in seeds for task in TASKS for kind in OLD_KINDS]
+    old = [Plan(kind, task, seed) for seed in old_seeds for task in TASKS for kind in OLD_KINDS]
     return unseen, old
 
 

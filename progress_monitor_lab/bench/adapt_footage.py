@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,43 @@ from progress_monitor.adapt.adapting import Adapted, Options, adapt
 from progress_monitor.adapt.annotation import Annotation, Stage
 from progress_monitor.adapt.demonstration import load
 from progress_monitor.adapt.playing import Curve, run
+from progress_monitor.adapt.recipe import recipe_for
 from progress_monitor.adapt.report import figures
-from progress_monitor.offline.video import frame_count, frame_rate
+from progress_monitor.offline.video import frame_rate
 from progress_monitor.types import Backend
 
-# Shares of the demonstration at which its stages end, as seen in the clips; the rest is the end.
-GROUPS = {
+# The frame at which each stage of the demonstration ends, as seen in the clip; what comes after
+# the last is the end. ``DONE`` has the frame from which each other clip shows the task done.
+GROUPS: dict[str, tuple[str, str, tuple[tuple[str, int], ...]]] = {
     'rice': (
         'bridge_rice_act_success.mp4',
-        'sweep the granular material to one side of the pot',
-        (('Reach the pot', 0.35), ('Sweep the material to one side', 0.93)),
+        'sweep the rice to the left side of the tray',
+        (
+            ('Reach and grasp the brush', 37),
+            ('Sweep the rice to the left', 64),
+            ('Bring the brush back', 85),
+            ('Sweep the rest to the left', 108),
+        ),
     ),
     'drawer': (
         'bridge_drawer_act_success.mp4',
-        'move the drawer',
-        (('Reach the drawer handle', 0.45), ('Move the drawer', 0.93)),
+        'pull the drawer open',
+        (('Reach the drawer handle', 35), ('Pull the drawer open', 46)),
     ),
+}
+DONE = {
+    'bridge_rice_crl_success.mp4': 166,
+    'bridge_rice_ddpm_success.mp4': 150,
+    'bridge_rice_gcbc_success.mp4': 168,
+    'bridge_drawer_crl_success.mp4': 54,
+    'bridge_drawer_ddpm_success.mp4': 45,
+    'bridge_drawer_gcbc_success.mp4': 51,
 }
 TABLE = ('cam_high', 'cam_left_wrist', 'cam_right_wrist')
 LEARNT_SHARE = 0.6
 MULTIPLE = 32
+# One short clip needs fewer than the four tasks of the cell together.
+STEPS = 240
 
 
 def measure(footage: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -57,15 +75,16 @@ def measure(footage: Path, out: Path, options: argparse.Namespace) -> dict[str, 
             }
         finally:
             backend.close()
+        (out / group / 'played.json').write_text(json.dumps(found[group]), encoding='utf-8')
     found['table'] = _table(footage, out / 'table', options)
     return found
 
 
 def _annotation(
-    videos: tuple[Path, ...], task: str, ends: tuple[tuple[str, float], ...]
+    videos: tuple[Path, ...], task: str, ends: tuple[tuple[str, int], ...]
 ) -> Annotation:
-    seconds = frame_count(videos[0]) / frame_rate(videos[0])
-    starts = [0.0, *(end * seconds for _, end in ends)]
+    fps = frame_rate(videos[0])
+    starts = [0.0, *(end / fps for _, end in ends)]
     stages = tuple(
         Stage(text, starts[number], starts[number + 1]) for number, (text, _) in enumerate(ends)
     )
@@ -74,7 +93,12 @@ def _annotation(
 
 def _adapted(shown: Annotation, out: Path, options: argparse.Namespace) -> Adapted:
     chosen = Options(
-        options.model, out, device='cpu', vision=options.vision, threads=options.threads
+        options.model,
+        out,
+        device='cpu',
+        vision=options.vision,
+        threads=options.threads,
+        recipe=replace(recipe_for(options.model), steps=STEPS),
     )
     return adapt([shown], chosen)
 
@@ -86,8 +110,10 @@ def _model(adapter: Path, options: argparse.Namespace) -> Backend:
 
 
 def _clip(path: Path, shown: Annotation, adapted: Adapted, backend: Backend) -> dict[str, Any]:
-    """A clip has no stages: it is played as one, and its order in time is what can be judged."""
-    whole = Annotation(shown.task, (path,), (Stage('all', 0.0, 1e6),), False)
+    """A clip has no stages: its order in time is what can be judged, up to where it is done."""
+    done = path.name in DONE
+    end_s = DONE[path.name] / frame_rate(path) if done else 1e6
+    whole = Annotation(shown.task, (path,), (Stage('all', 0.0, end_s),), done)
     learnt = adapted.demonstrations[0]
     config = adapted.config
     clip = load(whole, learnt.period_s, config.model.max_pixels, MULTIPLE)
@@ -102,7 +128,9 @@ def _row(curve: Curve) -> dict[str, Any]:
         'voc': found['voc'],
         'refused': found['refused'],
         'end': float(np.median(known[-5:])) if known.size else float('nan'),
-        'called_done': len(curve.successes),
+        'called_done_s': list(curve.successes),
+        'seconds': curve.seconds.tolist(),
+        'progress': curve.progress.tolist(),
     }
 
 

@@ -25,6 +25,7 @@ from progress_monitor.types import (
     Request,
     Scored,
 )
+from progress_monitor.vlm.pictures import laid_out
 
 
 class MeteredBackend:
@@ -114,8 +115,11 @@ class RememberingBackend:
         shown = {frame.uid: self._hashes.get(frame.uid) or _hash(frame) for frame in request.frames}
         kind = 'generate' if isinstance(request.want, Generate) else repr(request.want)
         digest = hashlib.sha256(f'{kind} {request.chat}'.encode())
-        for part in request.parts:
-            digest.update(part.encode() if isinstance(part, str) else shown[part.uid])
+        for part in laid_out(request.parts):
+            if isinstance(part, str):
+                digest.update(part.encode())
+            else:
+                digest.update(b''.join(shown[frame.uid] for frame in part.frames))
         self._hashes = shown
         return digest.hexdigest()[:24]
 

@@ -22,7 +22,7 @@ from progress_monitor_lab.bench.judgement_episodes import (
 from progress_monitor_lab.bench.judgement_play import Record
 from progress_monitor_lab.bench.metrics import Floats, in_interval, mae, mean, nse, share, voc
 from progress_monitor_lab.sim.scene import UNDONE_BELOW
-from progress_monitor_lab.sim.tasks import TASKS
+from progress_monitor_lab.sim.unseen import EVERY_TASK
 
 # A fall of the truth below the first is no regression, above the second it is one; between the
 # two a call is neither asked for nor held against the monitor. So with standstill.
@@ -99,7 +99,7 @@ def _score_values(result: Score, episode: Episode, record: Record, progress: Flo
     result.costs = [cost for cost in record.costs if cost is not None]
     result.rises = len(set(truth)) > 1
     if episode.answerable and values:
-        task = TASKS[episode.plan.task]
+        task = EVERY_TASK[episode.plan.task]
         begins = [task.progress(stage, 0.0) for stage in range(len(task.stages))]
         result.in_step = in_interval(values, truth, begins)
         result.finish = mean(

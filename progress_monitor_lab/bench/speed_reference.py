@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import LogitsProcessor, StoppingCriteria, StoppingCriteriaList
 
 from progress_monitor.types import Frame, Request
 from progress_monitor.vlm.loading import VLM
+from progress_monitor.vlm.pictures import pictures_of
+from progress_monitor.vlm.prompt import PromptTokens
 
 STOP = ('</progress>',)
 REFERENCE_FRAMES = 8
@@ -56,13 +59,10 @@ def generate(
     tokens = vlm.prompts.build(request)
     ids = torch.from_numpy(tokens.ids).to(vlm.device)[None]
     length = ids.shape[1]
-    marks = torch.zeros_like(ids, dtype=torch.int32)
-    for start, end in tokens.spans:
-        marks[0, start:end] = 1
     output = vlm.model.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        mm_token_type_ids=marks,
+        mm_token_type_ids=kinds(vlm, request, tokens),
         **pictures(vlm, request),
         do_sample=False,
         max_new_tokens=max_new_tokens,
@@ -74,12 +74,27 @@ def generate(
 
 def pictures(vlm: VLM, request: Request) -> dict[str, torch.Tensor]:
     """The frames of ``request`` as the arguments of the model's own forward."""
-    images = [frame.image for frame in request.frames]
-    if not images:
-        return {}
-    pixels = torch.from_numpy(vlm.images.pixel_values(images)).to(vlm.device, vlm.dtype)
-    grid = torch.tensor([(1, *vlm.images.grid(image)) for image in images], device=vlm.device)
-    return {'pixel_values': pixels, 'image_grid_thw': grid}
+    shown = pictures_of(request.parts)
+    found: dict[str, torch.Tensor] = {}
+    for merged, pixels_name, grid_name in (
+        (False, 'pixel_values', 'image_grid_thw'),
+        (True, 'pixel_values_videos', 'video_grid_thw'),
+    ):
+        images = [[f.image for f in item.frames] for item in shown if item.merged == merged]
+        if images:
+            pixels = np.concatenate([vlm.images.picture(*item) for item in images])
+            grids = [(1, *vlm.images.grid(item[0])) for item in images]
+            found[pixels_name] = torch.from_numpy(pixels).to(vlm.device, vlm.dtype)
+            found[grid_name] = torch.tensor(grids, device=vlm.device)
+    return found
+
+
+def kinds(vlm: VLM, request: Request, tokens: PromptTokens, more: int = 0) -> torch.Tensor:
+    """Of each token of a prompt and ``more`` after it: text (0), an image's (1), a video's (2)."""
+    marks = torch.zeros((1, len(tokens.ids) + more), dtype=torch.int32, device=vlm.device)
+    for (start, stop), picture in zip(tokens.spans, pictures_of(request.parts), strict=True):
+        marks[0, start:stop] = 2 if picture.merged else 1
+    return marks
 
 
 def reference_window(episode: Sequence[Frame], newest: int) -> tuple[Frame, ...]:

@@ -15,17 +15,19 @@ import numpy as np
 import torch
 
 from progress_monitor.config import MonitorConfig
+from progress_monitor.strategies.combined import Combined
 from progress_monitor.strategies.demonstration import Demonstration, DemonstrationStep
 from progress_monitor.strategies.procvlm import ProcVLM
 from progress_monitor.strategies.progresslm import ProgressLM
 from progress_monitor.strategies.recurrent import Recurrent
 from progress_monitor.strategies.strategy import Strategy
 from progress_monitor.strategies.topreward import TopReward
-from progress_monitor.strategy_config import ProgressLMConfig
+from progress_monitor.strategy_config import ProgressLMConfig, TopRewardConfig
 from progress_monitor.types import Frame, Generate, Recollection, Request, Scored, new_uid
+from progress_monitor.vlm.architectures import architecture_of
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.loading import VLM
-from progress_monitor_lab.bench.speed_reference import generate, pictures
+from progress_monitor_lab.bench.speed_reference import generate, kinds, pictures
 
 STATES = 5
 UNTIMED = 2
@@ -51,21 +53,28 @@ class StrategyCase:
 def run_strategies(
     vlm: VLM, task: str, episodes: Sequence[Sequence[Frame]], ticks: int, max_new_tokens: int
 ) -> list[StrategyCase]:
-    """Play ``episodes`` to every strategy, ``ticks`` questions each."""
+    """Play ``episodes`` to every strategy, ``ticks`` ticks each."""
     config = MonitorConfig()
     shown = ProgressLMConfig(prompt='progresslm_short')
     demonstration = _demonstration(task, episodes[0])
-    made: tuple[Strategy, ...] = (
-        ProcVLM(config),
-        TopReward(config),
-        ProgressLM(config, shown, demonstration=demonstration),
-        Recurrent(config),
-    )
-    return [_run(vlm, item, task, episodes, ticks, max_new_tokens) for item in made]
+    made: dict[str, Strategy] = {
+        'procvlm': ProcVLM(config),
+        'topreward': TopReward(config),
+        'topreward, video': TopReward(config, TopRewardConfig(video=True)),
+        'progresslm': ProgressLM(config, shown, demonstration=demonstration),
+        'recurrent': Recurrent(config),
+        'combined': Combined(ProcVLM(config), TopReward(config)),
+    }
+    if not architecture_of(vlm).clips:
+        del made['topreward, video']
+    return [
+        _run(vlm, name, item, task, episodes, ticks, max_new_tokens) for name, item in made.items()
+    ]
 
 
 def _run(
     vlm: VLM,
+    name: str,
     strategy: Strategy,
     task: str,
     episodes: Sequence[Sequence[Frame]],
@@ -85,25 +94,28 @@ def _run(
             view = strategy.select(history, episode[newest].stamp_ns)
             if view is None or len(ours) == ticks + UNTIMED:
                 continue
-            (asked,) = strategy.ask(view, Recollection(task, thought=thought))
-            request = Request(new_uid(), asked.session, asked.parts, asked.want, asked.chat)
-            started = time.perf_counter()
-            answer = decoder.answer(request)
-            ours.append((time.perf_counter() - started) * 1e3)
-            started = time.perf_counter()
-            if isinstance(answer, Scored):
-                expected = _log_probabilities(vlm, request)
-                pairs = zip(answer.log_probabilities, expected, strict=True)
-                apart += [abs(a - b) for a, b in pairs]
-            else:
-                assert isinstance(asked.want, Generate)
-                tokens = generate(vlm, request, max_new_tokens, asked.want.stop)
-                same.append(tokens == answer.token_ids)
-            theirs.append((time.perf_counter() - started) * 1e3)
-            thought = strategy.read((answer,), view).thought or thought
+            our_ms = their_ms = 0.0
+            for asked in strategy.ask(view, Recollection(task, thought=thought)):
+                request = Request(new_uid(), asked.session, asked.parts, asked.want, asked.chat)
+                started = time.perf_counter()
+                answer = decoder.answer(request)
+                our_ms += (time.perf_counter() - started) * 1e3
+                started = time.perf_counter()
+                if isinstance(answer, Scored):
+                    expected = _log_probabilities(vlm, request)
+                    pairs = zip(answer.log_probabilities, expected, strict=True)
+                    apart += [abs(a - b) for a, b in pairs]
+                else:
+                    assert isinstance(asked.want, Generate)
+                    tokens = generate(vlm, request, max_new_tokens, asked.want.stop)
+                    same.append(tokens == answer.token_ids)
+                their_ms += (time.perf_counter() - started) * 1e3
+                thought = strategy.read((answer,), view).thought or thought
+            ours.append(our_ms)
+            theirs.append(their_ms)
     timed, reference = ours[UNTIMED:], theirs[UNTIMED:]
     return StrategyCase(
-        strategy=strategy.name,
+        strategy=name,
         ticks=len(timed),
         ours_ms_median=float(np.median(timed)),
         reference_ms_median=float(np.median(reference)),
@@ -127,12 +139,9 @@ def _log_probabilities(vlm: VLM, request: Request) -> tuple[float, ...]:
         ids = vlm.prompts.continuation(text)
         if ids[:-1] not in known:
             whole = np.append(tokens.ids, ids[:-1]).astype(np.int64)
-            marks = torch.zeros((1, len(whole)), dtype=torch.int32, device=vlm.device)
-            for start, stop in tokens.spans:
-                marks[0, start:stop] = 1
             logits = vlm.model(
                 input_ids=torch.from_numpy(whole)[None].to(vlm.device),
-                mm_token_type_ids=marks,
+                mm_token_type_ids=kinds(vlm, request, tokens, len(ids) - 1),
                 **pictures(vlm, request),
             ).logits[0, len(tokens.ids) - 1 :]
             known[ids[:-1]] = logits.float().log_softmax(-1)

@@ -128,4 +128,4 @@ def _view(frames: Sequence[int]) -> View:
 
 
 def _parts(question: Question) -> tuple[Part, ...]:
-    return tuple(part if isinstance(part, str) else part.uid for part in question.parts)
+    return tuple(part.uid if isinstance(part, Frame) else str(part) for part in question.parts)

@@ -171,4 +171,4 @@ def _open(path: Path, options: SourceOptions) -> BagSource:
     return BagSource(path, options.topics)
 
 
-BAG = SourceKind('a rosbag2 recording', _accepts, _open)
+BAG = SourceKind('a rosbag2 recording', ('topics',), _accepts, _open)

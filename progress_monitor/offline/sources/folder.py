@@ -21,6 +21,7 @@ from progress_monitor.pictures.errors import DEFAULT_MAX_IMAGE_PIXELS, ImageErro
 from progress_monitor.printable import printable
 
 CAMERA = 'pictures'
+_PERIOD_S = 0.5
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
@@ -74,7 +75,7 @@ def _accepts(path: Path) -> bool:
 
 
 def _open(path: Path, options: SourceOptions) -> FolderSource:
-    return FolderSource(path, options.period_s)
+    return FolderSource(path, options.period_s or _PERIOD_S)
 
 
-FOLDER = SourceKind('a folder of pictures', _accepts, _open)
+FOLDER = SourceKind('a folder of pictures', ('period_s',), _accepts, _open)

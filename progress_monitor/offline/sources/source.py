@@ -10,8 +10,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from progress_monitor.parameters import ParameterError
+
 # Stamps of sources that have none start here: to a monitor, time 0 is a clock that stands still.
 START_NS = 1_000_000_000
+_SHORTEST_S, _LONGEST_S = 0.001, 3600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +31,20 @@ class SourceOptions:
     """What cannot be read from a source.
 
     ``topics`` are the camera topics of a bag, empty: all; ``period_s`` is the time between the
-    pictures of a folder, s.
+    pictures of a folder, s; None: 0.5.
+
+    :raises ParameterError: if the period is none.
     """
 
     topics: tuple[str, ...] = ()
-    period_s: float = 0.5
+    period_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.period_s is not None and not _SHORTEST_S <= self.period_s <= _LONGEST_S:
+            raise ParameterError(
+                f'--period: {self.period_s:g} is not a time between pictures; give '
+                f'{_SHORTEST_S:g} to {_LONGEST_S:g} s'
+            )
 
 
 class Source(Protocol):
@@ -61,8 +73,12 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class SourceKind:
-    """A kind of source: whether a path is one, and how it is opened (``OSError`` if it cannot)."""
+    """A kind of source: whether a path is one, and how it is opened (``OSError`` if it cannot).
+
+    ``reads`` names the options that it uses.
+    """
 
     name: str
+    reads: tuple[str, ...]
     accepts: Callable[[Path], bool]
     open: Callable[[Path, SourceOptions], Source] = field(repr=False)

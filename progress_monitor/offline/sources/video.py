@@ -44,4 +44,4 @@ def _open(path: Path, options: SourceOptions) -> VideoSource:
     return VideoSource(path)
 
 
-VIDEO = SourceKind('a video', Path.is_file, _open)
+VIDEO = SourceKind('a video', (), Path.is_file, _open)

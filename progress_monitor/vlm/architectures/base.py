@@ -13,12 +13,12 @@ from progress_monitor.vlm.cache import PrefixCache, VisionFeatures
 
 
 class VisionModel(Protocol):
-    """Encodes images one by one."""
+    """Encodes pictures one by one."""
 
-    def encode(self, image: NDArray[np.uint8]) -> VisionFeatures:
-        """Features of ``image``, (height, width, 3) uint8 RGB, of suitable size.
+    def encode(self, *images: NDArray[np.uint8]) -> VisionFeatures:
+        """Features of one image (height, width, 3) uint8 RGB, or of the two that a video merges.
 
-        :raises ValueError: if its size does not suit the model.
+        :raises ValueError: if their size does not suit the model.
         """
         ...
 
@@ -61,9 +61,13 @@ class TextModel(Protocol):
 
 @dataclass(frozen=True)
 class Architecture:
-    """One architecture's ways of seeing and reading: ``path`` is ``tuned`` or ``plain``."""
+    """One architecture's ways of seeing and reading: ``path`` is ``tuned`` or ``plain``.
+
+    ``clips`` says whether clips can be shown: whether ``pictures.laid_out`` is how it reads them.
+    """
 
     name: str
     path: str
     vision: VisionModel
     text: TextModel
+    clips: bool = False

@@ -18,7 +18,8 @@ from progress_monitor.vlm.text import TextTower, base_model
 def plain(vlm: VLM) -> Architecture:
     """The plain path of a Qwen-VL checkpoint: slower, and free of assumptions on its layers."""
     kind = vlm.model.config.model_type
-    return Architecture(kind, 'plain', PlainVision(vlm), PlainText(vlm.model))
+    clips = kind == 'qwen3_vl'
+    return Architecture(kind, 'plain', PlainVision(vlm), PlainText(vlm.model), clips)
 
 
 class PlainVision:
@@ -30,13 +31,13 @@ class PlainVision:
         self._device = vlm.device
         self._dtype = vlm.dtype
 
-    def encode(self, image: NDArray[np.uint8]) -> VisionFeatures:
-        """Features of ``image``, (height, width, 3) uint8 RGB.
+    def encode(self, *images: NDArray[np.uint8]) -> VisionFeatures:
+        """Features of one image (height, width, 3) uint8 RGB, or of the two that a video merges.
 
         :raises ValueError: if its size does not suit the model.
         """
-        grid = self._format.grid(image)
-        pixels = torch.from_numpy(self._format.pixel_values([image]))
+        grid = self._format.grid(images[0])
+        pixels = torch.from_numpy(self._format.picture(*images))
         seen = self._tower(
             pixels.to(self._device, self._dtype),
             grid_thw=torch.tensor([(1, *grid)], device=self._device),

@@ -50,15 +50,15 @@ class WindowedEncoder:
         self._dtype = vlm.dtype
         self._geometries: dict[tuple[int, int], _Geometry] = {}
 
-    def encode(self, image: NDArray[np.uint8]) -> VisionFeatures:
-        """Features of ``image``, (height, width, 3) uint8 RGB.
+    def encode(self, *images: NDArray[np.uint8]) -> VisionFeatures:
+        """Features of one image (height, width, 3) uint8 RGB, or of the two that a video merges.
 
         :raises ValueError: if its size does not suit the model.
         """
-        grid = self._format.grid(image)
+        grid = self._format.grid(images[0])
         geometry = self._geometry(grid)
         tower = self._tower
-        pixels = torch.from_numpy(self._format.pixel_values([image]))
+        pixels = torch.from_numpy(self._format.picture(*images))
         hidden = embed_patches(tower.patch_embed.proj, pixels.to(self._device, self._dtype))
         hidden = self._reorder(hidden, geometry.order)
         for index, block in enumerate(tower.blocks):

@@ -10,4 +10,4 @@ from progress_monitor.vlm.vision import VisionEncoder
 
 def qwen3_vl(vlm: VLM) -> Architecture:
     """The tuned path of Qwen3-VL."""
-    return Architecture('qwen3_vl', 'tuned', VisionEncoder(vlm), TextTower(vlm.model))
+    return Architecture('qwen3_vl', 'tuned', VisionEncoder(vlm), TextTower(vlm.model), clips=True)
