@@ -147,7 +147,7 @@ def test_the_node_is_not_configured_with_an_adapter_that_cannot_be_used(drawer):
 def test_the_engine_knows_the_scenes_of_each_adapter(drawer, tmp_path):
     # The checkpoint itself knows of none: with an adapter that brings its scenes, they are told.
     width = tiny_vlm(0).model.config.vision_config.out_hidden_size
-    pictures = np.random.default_rng(0).normal(size=(60, width)).astype(np.float32)
+    pictures = np.random.default_rng(0).normal(size=(60, 4 * width)).astype(np.float32)
     write(drawer, statistics(pictures[:50], pictures[50:]))
     puck = make_adapter(tmp_path / 'puck', tiny_vlm(0), 2, WITH_VISION, [PUCK])
     engine = load_engine(

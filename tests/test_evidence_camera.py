@@ -7,6 +7,7 @@ from judging import ns
 
 from progress_monitor.config import EvidenceConfig
 from progress_monitor.evidence.camera import CameraWatch
+from progress_monitor.evidence.registration import Picture
 from progress_monitor.types import Evidence
 
 rng = np.random.default_rng(7)
@@ -168,3 +169,42 @@ def test_frames_out_of_order_are_left_out_and_harm_nothing():
     assert not camera.observe(ns(now - 0.15), noisy(SCENE))
     assert camera.observe(ns(now + 0.1), noisy(SCENE))
     assert verdict(camera, now + 0.1) is Evidence.GOOD
+
+
+def test_a_compressed_video_at_rest_is_not_frozen_although_its_codec_touches_it_up():
+    def touched_up(times):
+        """As a key frame changes a scene at rest: an eighth of it."""
+        image = SCENE.copy()
+        image[:32] = np.clip(image[:32].astype(np.int16) + times, 0, 255).astype(np.uint8)
+        return image
+
+    images = [touched_up(index // 5) for index in range(60)]
+    camera, now = watch([*images, *([images[-1]] * 30)])
+    assert verdict(camera, now) is Evidence.GOOD
+    assert camera.noise_free
+
+
+def test_a_camera_with_noise_that_hangs_after_a_hiccup_is_frozen():
+    images = [noisy(SCENE) for _ in range(10)]
+    images += [images[-1]] * 5 + [noisy(SCENE) for _ in range(3)]
+    camera, now = watch([*images, *([images[-1]] * 30)])
+    assert verdict(camera, now) is Evidence.FROZEN
+
+
+def corners(image):
+    return Picture(cv2.cvtColor(cv2.resize(image, (160, 160)), cv2.COLOR_RGB2GRAY)).corners
+
+
+def test_black_bars_give_no_corners_that_stay_when_the_camera_moves():
+    image = SCENE.copy()
+    image[:64] = image[192:] = 0
+    rows, _ = corners(image)
+    assert len(rows) > 20
+    assert rows.min() > 45 and rows.max() < 115
+
+
+def test_somebody_in_a_pattern_has_not_most_of_the_corners():
+    image = cv2.addWeighted(SCENE, 0.2, np.full_like(SCENE, 100), 0.8, 0.0)
+    image[:, :85] = np.kron(rng.integers(0, 200, (32, 11)), np.ones((8, 8)))[:, :85, None]
+    _, columns = corners(image)
+    assert (columns < 60).mean() < 0.5

@@ -154,7 +154,7 @@ def _write_statistics(
         known, held_out = (
             np.stack(
                 [
-                    scene_guard.pooled(eyes.see([picture])[0]).numpy()
+                    scene_guard.layout(eyes.features(picture)).numpy()
                     for item in group
                     for picture in item.pictures[::every].ravel().tolist()
                 ]

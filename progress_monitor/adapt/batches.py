@@ -146,8 +146,12 @@ class Eyes:
             for layer in range(len(found[pictures[0]]))
         ]
 
+    def features(self, index: int) -> VisionFeatures:
+        """What the tower makes of one picture now."""
+        return self._vision.encode(self._pool.images[index])
+
     def _encode(self, index: int) -> tuple[torch.Tensor, ...]:
-        seen: VisionFeatures = self._vision.encode(self._pool.images[index])
+        seen = self.features(index)
         return (seen.embedding, *seen.deepstack)
 
 

@@ -23,10 +23,15 @@ from progress_monitor.evidence.thumbnail import Grey
 # Corners stand for themselves in both directions; along an edge a shift cannot be seen.
 MOST_CORNERS = 120
 FEWEST_CORNERS = 10
+# A share of them for each area, or else somebody in a patterned shirt has most of them.
+_ROWS, _COLUMNS = 3, 4
 # Surroundings of a corner, pixels of the thumbnail.
 _PATCH = (11, 11)
 _APART = 7
 _SAME = 0.8
+# Pixels of the thumbnail from the frame's edge, and from a bar of at most so many grey levels.
+_EDGE = 4
+_BAR, _BAR_EDGE = 24.0, 9
 # Grey levels of standard deviation: below it a patch holds little but noise.
 _CONTRAST = 3.0
 _FLOW = {'winSize': (15, 15), 'maxLevel': 3, 'criteria': (3, 15, 0.03)}
@@ -144,16 +149,39 @@ def _corners(
     level: NDArray[np.float32], variance: NDArray[np.float32]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     height, width = level.shape
-    border = min(4, height // 8, width // 8)
     strength = cv2.cornerMinEigenVal(level, 7, ksize=3)
     strength[variance < _CONTRAST * _CONTRAST] = 0.0
     peak = strength == cv2.dilate(strength, np.ones((_APART, _APART), np.uint8))
     peak &= strength > 0.0
     inside = np.zeros_like(peak)
-    inside[border : height - border, border : width - border] = True
+    rows, columns = _seen(level.max(axis=1)), _seen(level.max(axis=0))
+    inside[rows, columns] = True
     ys, xs = np.nonzero(peak & inside)
-    order = np.argsort(-strength[ys, xs], kind='stable')[:MOST_CORNERS]
-    return ys[order], xs[order]
+    order = np.argsort(-strength[ys, xs], kind='stable')
+    ys, xs = ys[order], xs[order]
+    kept = _first_of_each(_ROWS * ys // height * _COLUMNS + _COLUMNS * xs // width)
+    return ys[kept], xs[kept]
+
+
+def _seen(brightest: NDArray[np.float32]) -> slice:
+    """Along one side: what is not the frame's edge, nor near a black bar, which moves with nothing.
+
+    :param brightest: grey level of each row, or each column.
+    """
+    length = len(brightest)
+    lit = np.flatnonzero(brightest > _BAR)
+    first, last = (lit[0], lit[-1] + 1) if len(lit) else (0, length)
+    edge = min(_EDGE, length // 8)
+    return slice(
+        first + _BAR_EDGE if first else edge, last - _BAR_EDGE if last < length else length - edge
+    )
+
+
+def _first_of_each(area: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Indices, in order, of the first few of each area."""
+    grouped = np.argsort(area, kind='stable')
+    starts = np.searchsorted(area[grouped], area[grouped])
+    return np.sort(grouped[np.arange(len(area)) - starts < MOST_CORNERS // (_ROWS * _COLUMNS)])
 
 
 def _follow(

@@ -76,13 +76,16 @@ class RepetitionWatch:
 
     def _learn(self, last: NDArray[np.uint8], image: NDArray[np.uint8], repeated: bool) -> None:
         unchanged = _unchanged_share(last, image)
-        if unchanged is None or _NOISY_AT_MOST <= unchanged < _FREE_AT_LEAST:
+        if unchanged is None:
+            return
+        if repeated and unchanged >= _NOISY_AT_MOST and self._learned is None:
+            # A video codec touches up a scene at rest now and then; a sensor that goes on is noisy.
+            self._learned = True
+        if _NOISY_AT_MOST <= unchanged < _FREE_AT_LEAST:
             return
         free = unchanged >= _FREE_AT_LEAST
         self._free.append(free)
-        if free and repeated and self._learned is None:
-            self._learned = True
-        elif len(self._free) >= _FEWEST_PAIRS:
+        if len(self._free) >= _FEWEST_PAIRS:
             share = sum(self._free) / len(self._free)
             if share >= _AGREE or share <= 1.0 - _AGREE:
                 self._learned = share >= _AGREE

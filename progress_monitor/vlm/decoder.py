@@ -23,7 +23,7 @@ from progress_monitor.types import (
 )
 from progress_monitor.vlm.architectures import Architecture, architecture_of
 from progress_monitor.vlm.bounds import check_request
-from progress_monitor.vlm.cache import VisionCache
+from progress_monitor.vlm.cache import VisionCache, VisionFeatures
 from progress_monitor.vlm.drafting import Draft
 from progress_monitor.vlm.errors import RequestRefused
 from progress_monitor.vlm.forwards import Forwards
@@ -95,10 +95,9 @@ class StreamingDecoder:
         """What of the checkpoint's generation configuration is not applied; empty: nothing."""
         return self._choice.note
 
-    def embedding(self, uid: int) -> torch.Tensor | None:
-        """Vision features of a frame that some session shows, (tokens, hidden)."""
-        held = self._vision.features.get(uid)
-        return held.embedding if held is not None else None
+    def seen(self, uid: int) -> VisionFeatures | None:
+        """Vision features of a frame that some session shows."""
+        return self._vision.features.get(uid)
 
     def forget(self) -> None:
         """Forget everything that was kept from earlier requests and answers."""

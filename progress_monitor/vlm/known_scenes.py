@@ -20,13 +20,11 @@ from progress_monitor.vlm.quantization import load
 
 
 def embed(vlm: VLM, images: Iterable[NDArray[np.uint8]], max_pixels: int) -> NDArray[np.float32]:
-    """Features of (height, width, 3) uint8 images, averaged over each: (images, width) float32."""
+    """Layouts of (height, width, 3) uint8 images, (images, 4 * width) float32."""
     vision = architecture_of(vlm).vision
     with torch.inference_mode():
         rows = [
-            scene_guard.pooled(
-                vision.encode(fit(image, max_pixels, vlm.images.multiple)).embedding
-            ).numpy()
+            scene_guard.layout(vision.encode(fit(image, max_pixels, vlm.images.multiple))).numpy()
             for image in images
         ]
     return np.stack(rows)

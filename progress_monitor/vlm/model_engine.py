@@ -109,7 +109,7 @@ class ModelEngine:
         guard = self._guards[self._vlm.adapters.use(request.task).name]
         if guard is None or newest is None:
             return math.nan
-        features = self._decoder.embedding(newest.uid)
+        features = self._decoder.seen(newest.uid)
         return guard.distance(features) if features is not None else math.nan
 
     def memory_mb(self) -> float:

@@ -1,14 +1,19 @@
 """How far a picture lies from those that the checkpoint knows.
 
-The Mahalanobis distance of the vision tower's features, averaged over the picture, from those of
-the pictures that the checkpoint was trained on (Lee et al. 2018, arXiv 1807.03888, with one class).
+The Mahalanobis distance of the vision tower's features from those of the pictures that the
+checkpoint was trained on (Lee et al. 2018, arXiv 1807.03888, with one class), with the covariance
+of probabilistic PCA (Tipping and Bishop 1999): the leading directions, and one variance for all the
+others. The features are those of the tower's first deepstack layer, or its last where it has none,
+averaged over each quarter of the picture: over the whole of it, a mirrored scene is the same scene.
 It costs a product of a vector and a matrix a frame, and no forward pass. A model asked about a
 scene that it has never seen may answer all the same; this does not depend on what it answers.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +22,36 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from progress_monitor.vlm.cache import VisionFeatures
 from progress_monitor.vlm.errors import VLMError
 
 FILE_NAME = 'scene_statistics.safetensors'
 # The covariance of few pictures is singular: it is drawn towards a sphere of its own size.
 SHRINKAGE = 0.1
+_SIDE = 2
+_MOST_DIRECTIONS = 128
+# Pictures to each direction: from fewer, variances of the last ones are too small.
+_PICTURES_EACH = 4
 _LEAST_PICTURES = 50
 _PARTS = 4
-# Measured with small_cell on real clips: 1.7 and 2.5 for one table, 8.9 for three.
+# Measured with small_cell on real clips: 1.8 and 3.3 for one table, 5.1 and 5.2 with another in it.
 _MOST_UNLIKE = 4.0
 
-Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
 
 
 class SceneGuard:
-    """Distances from the known pictures, in units of the distance from which a scene is unknown."""
+    """Distances from the known pictures, in units of the distance from which a scene is unknown.
 
-    def __init__(self, mean: NDArray[np.float32], whitening: NDArray[np.float32]) -> None:
+    :param mean: (width,), where ``width`` is that of ``layout``.
+    :param directions: (directions, width), at right angles to each other and of length 1.
+    :param deviations: (directions + 1,), along each of them and, last, along any other.
+    """
+
+    def __init__(self, mean: Rows, directions: Rows, deviations: Rows) -> None:
         self._mean = torch.from_numpy(mean)
-        self._whitening = torch.from_numpy(whitening)
+        self._directions = torch.from_numpy(directions)
+        self._deviations = torch.from_numpy(deviations)
 
     @classmethod
     def read(cls, folder: Path, width: int) -> SceneGuard | None:
@@ -49,28 +65,38 @@ class SceneGuard:
             return None
         try:
             values = load_file(path)
-            mean, whitening = values['mean'], values['whitening']
+            parts = [values[name] for name in ('mean', 'directions', 'deviations')]
         except (OSError, KeyError, SafetensorError) as error:
-            raise VLMError(f'{path} is damaged ({error}); make it again, or remove it') from error
-        if mean.shape != (width,) or whitening.shape != (width, width):
+            raise VLMError(
+                f'{path} is damaged or of an earlier version ({error}); make it again, or remove it'
+            ) from error
+        mean, directions, deviations = (part.astype(np.float32) for part in parts)
+        wide, count = _SIDE * _SIDE * width, len(directions)
+        shapes = (mean.shape, directions.shape, deviations.shape)
+        if shapes != ((wide,), (count, wide), (count + 1,)):
             raise VLMError(f'{path} belongs to another model; make it again, or remove it')
-        return cls(mean.astype(np.float32), whitening.astype(np.float32))
+        return cls(mean, directions, deviations)
 
-    def distance(self, features: torch.Tensor) -> float:
-        """Distance of a picture by its features, (tokens, width); above 1 the scene is unknown."""
-        away = pooled(features) - self._mean
-        return float(torch.linalg.vector_norm(self._whitening @ away))
-
-
-def pooled(features: torch.Tensor) -> torch.Tensor:
-    """Features of a picture, (tokens, width), averaged over it: (width,) float32 on the CPU."""
-    return features.mean(0).float().cpu()
+    def distance(self, features: VisionFeatures) -> float:
+        """Distance of a picture; above 1 the scene is unknown."""
+        away = layout(features) - self._mean
+        along = self._directions @ away
+        beside = torch.linalg.vector_norm(away - along @ self._directions)
+        parts = torch.cat([along, beside[None]]) / self._deviations
+        return float(torch.linalg.vector_norm(parts))
 
 
-def statistics(
-    known: NDArray[np.float32], held_out: NDArray[np.float32]
-) -> dict[str, NDArray[np.float32]]:
-    """What ``SceneGuard`` needs, from the averaged features of pictures, each (pictures, width).
+def layout(features: VisionFeatures) -> torch.Tensor:
+    """What a picture shows and where: the average of each quarter, (4 * width,) float32."""
+    layer = features.deepstack[0] if features.deepstack else features.embedding
+    rows, columns = features.grid
+    merged = math.isqrt(rows * columns // len(layer))
+    places = layer.float().cpu().reshape(rows // merged, columns // merged, -1).permute(2, 0, 1)
+    return torch.nn.functional.adaptive_avg_pool2d(places, _SIDE).permute(1, 2, 0).flatten()
+
+
+def statistics(known: Rows, held_out: Rows) -> dict[str, Rows]:
+    """What ``SceneGuard`` needs, from the layouts of pictures, each (pictures, 4 * width).
 
     The limit is the farthest of ``held_out``: pictures of other runs than ``known``, with whatever
     the guard is to let pass, such as other light.
@@ -82,16 +108,16 @@ def statistics(
             f'{len(known)} pictures and {len(held_out)} held out are too few; at least '
             f'{_LEAST_PICTURES} and one of another run are needed'
         )
-    mean, whitening = _spread(known)
-    return _scaled(mean, whitening, _farthest(mean, whitening, held_out))
+    spread = _Spread.of(known)
+    return spread.scaled(spread.farthest(held_out))
 
 
-def statistics_of_runs(runs: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+def statistics_of_runs(runs: Sequence[Rows]) -> dict[str, Rows]:
     """As ``statistics``, from few runs: each is held out once, and all are learnt from.
 
     The limit is the farthest that a picture of a run lies from those of the others.
 
-    :param runs: the averaged features of each run's pictures, (pictures, width).
+    :param runs: the layouts of each run's pictures, (pictures, 4 * width).
     :raises ValueError: if there are too few runs or pictures, or one run is quite unlike the rest.
     """
     parts = min(len(runs), _PARTS)
@@ -108,38 +134,51 @@ def statistics_of_runs(runs: Sequence[NDArray[np.float32]]) -> dict[str, NDArray
                 f'{len(known)} pictures are too few with one part of the runs held out; at least '
                 f'{_LEAST_PICTURES} are needed: give more or longer recordings'
             )
-        limits.append(_farthest(*_spread(known), np.concatenate(runs[part::parts])))
+        limits.append(_Spread.of(known).farthest(np.concatenate(runs[part::parts])))
     if max(limits) > _MOST_UNLIKE * min(limits):
         raise ValueError(
             'one run lies so far from the others that every scene would pass; give runs of one '
             'scene, and several of each place or light'
         )
-    return _scaled(*_spread(np.concatenate(runs)), max(limits))
+    return _Spread.of(np.concatenate(runs)).scaled(max(limits))
 
 
-def _spread(known: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Mean (width,) and whitening (width, width)."""
-    covariance = np.cov(known.T.astype(np.float64))
-    width = known.shape[1]
-    sphere = np.trace(covariance) / width * np.eye(width)
-    values, vectors = np.linalg.eigh((1.0 - SHRINKAGE) * covariance + SHRINKAGE * sphere)
-    whitening = vectors.T / np.sqrt(np.maximum(values, 1e-12))[:, None]
-    return known.mean(0, dtype=np.float64), whitening
+@dataclass(frozen=True, eq=False)
+class _Spread:
+    """How pictures lie about their mean; as the parameters of ``SceneGuard``."""
+
+    mean: Rows
+    directions: Rows
+    deviations: Rows
+
+    @classmethod
+    def of(cls, known: Rows) -> _Spread:
+        pictures, width = known.shape
+        mean = known.mean(0, dtype=np.float64)
+        _, values, directions = np.linalg.svd(known - mean, full_matrices=False)
+        variances = values**2 / (pictures - 1)
+        count = min(_MOST_DIRECTIONS, pictures // _PICTURES_EACH, width - 1)
+        other = variances[count:].sum() / (width - count)
+        shrunk = (1.0 - SHRINKAGE) * np.append(variances[:count], other)
+        deviations = np.sqrt(np.maximum(shrunk + SHRINKAGE * variances.sum() / width, 1e-12))
+        return cls(mean.astype(np.float32), directions[:count].astype(np.float32), deviations)
+
+    def farthest(self, rows: Rows) -> float:
+        away = rows.astype(np.float64) - self.mean
+        along = away @ self.directions.T
+        beside = np.linalg.norm(away - along @ self.directions, axis=1)
+        parts = np.column_stack([along, beside]) / self.deviations
+        return float(np.linalg.norm(parts, axis=1).max())
+
+    def scaled(self, limit: float) -> dict[str, Rows]:
+        return {
+            'mean': self.mean,
+            'directions': np.ascontiguousarray(self.directions),
+            'deviations': np.asarray(limit * self.deviations, np.float32),
+        }
 
 
-def _farthest(mean: Floats, whitening: Floats, rows: NDArray[np.float32]) -> float:
-    return float(np.linalg.norm((rows - mean) @ whitening.T, axis=1).max())
-
-
-def _scaled(mean: Floats, whitening: Floats, limit: float) -> dict[str, NDArray[np.float32]]:
-    return {
-        'mean': mean.astype(np.float32),
-        # The file holds the buffer as it lies in memory.
-        'whitening': np.ascontiguousarray(whitening / limit, np.float32),
-    }
-
-
-def write(folder: Path, values: dict[str, NDArray[np.float32]]) -> Path:
+def write(folder: Path, values: dict[str, Rows]) -> Path:
     """Write what ``statistics`` found beside a checkpoint's weights."""
     path = folder / FILE_NAME
     save_file(values, path)

@@ -4,8 +4,12 @@ The folder holds clips and a ``manifest.json``: a list of objects with ``file``,
 that begin with "fixed" or name the wrist), ``group`` and ``task``. Each clip is played at the pace
 that a monitor gets it, once as it is, and then with its view shifted, turned, scaled, cut to a clip
 of another workplace, blacked out, covered and frozen. A cut to a plain scene may as well be called
-covered: it is doubted. With ``--model`` the clips of fixed cameras are
-played to the whole monitor as well, each with its own task, which the checkpoint cannot know.
+covered: it is doubted. With ``--variants`` the clips are also played as another camera, codec or
+light would show them; with ``--model`` those of fixed cameras are played to the whole monitor, each
+with its own task, which the checkpoint cannot know.
+
+The cost is processor time: of all that is done with a frame, and of a check of the view alone (the
+thumbnail and the registration), which is made at most five times a second.
 
     python -m progress_monitor_lab.bench footage --footage FOLDER
 """
@@ -13,10 +17,13 @@ played to the whole monitor as well, each with its own task, which the checkpoin
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import math
+import platform
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +35,12 @@ from numpy.typing import NDArray
 
 from progress_monitor.config import EvidenceConfig
 from progress_monitor.evidence.camera import CameraWatch
+from progress_monitor.evidence.thumbnail import grey_thumbnail
+from progress_monitor.evidence.view import ViewWatch
 from progress_monitor.offline.video import frame_rate, read_video
 from progress_monitor.types import Evidence
 from progress_monitor_lab.bench.footage_changes import FAULTS, MOVES, Image
+from progress_monitor_lab.bench.footage_variants import VARIANTS
 
 PIXELS = 256 * 256
 # The manifest calls these fixed; the gripper keeps its place in them while the table moves.
@@ -100,6 +110,19 @@ def watch(images: Sequence[Image], rate: float) -> Played:
     return Played(tuple(verdicts), camera.mounting.value, spent / max(len(images), 1))
 
 
+def check_costs(images: Sequence[Image], rate: float) -> list[float]:
+    """Processor time of each check of the view, s."""
+    view = ViewWatch()
+    costs = []
+    for index, image in enumerate(images):
+        stamp_ns = 1_000_000_000 + round(index / rate * 1e9)
+        if view.due(stamp_ns):
+            start = time.process_time()
+            view.observe(stamp_ns, grey_thumbnail(image))
+            costs.append(time.process_time() - start)
+    return costs
+
+
 def disturbed(clip: Clip, others: Sequence[Clip], times: int, seed: int) -> dict[str, list[bool]]:
     """Whether each disturbance, set in at ``times`` places of the clip, was found in time."""
     rng = np.random.default_rng([seed, *clip.name.encode()])
@@ -133,8 +156,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'--footage {options.footage}: {error}', file=sys.stderr)
         return 2
     rows = [_row(clip, clips, options) for clip in clips]
-    report: dict[str, Any] = {'rate': options.rate, 'totals': _totals(rows), 'clips': rows}
+    report: dict[str, Any] = {
+        'date': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+        'machine': platform.platform(),
+        'rate': options.rate,
+        'totals': _totals(rows),
+        'clips': rows,
+    }
     _print(rows, report['totals'])
+    if options.variants:
+        report['variants'] = _variants(clips)
     if options.model:
         # The model's libraries are wanted for this part only.
         from progress_monitor_lab.bench.footage_model import misfits
@@ -153,6 +184,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--rate', type=float, default=10.0, help='most pictures a second')
     parser.add_argument('--times', type=int, default=4, help='places of each change in each clip')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--variants', action='store_true', help='play the clips as others show them'
+    )
     parser.add_argument('--model', default='', help='checkpoint folder: play whole clips to it')
     parser.add_argument('--model-clips', type=int, default=1000, help='most clips played to it')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads of the model')
@@ -161,17 +195,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _row(clip: Clip, clips: Sequence[Clip], options: argparse.Namespace) -> dict[str, Any]:
-    played = watch(clip.images, clip.rate)
-    first = 0 if clip.fixed else round(LEARNT_S * clip.rate)
-    judged = played.verdicts[first:]
-    row: dict[str, Any] = {
-        'clip': clip.name,
-        'fixed': clip.fixed,
-        'mounting': played.mounting,
-        'frames': len(judged),
-        'doubted': sum(verdict is not Evidence.GOOD for verdict in judged),
-        'cost_ms': 1e3 * played.cost,
-    }
+    row = _judged(clip, clip.images, clip.rate)
+    row['check_ms'] = [1e3 * cost for cost in check_costs(clip.images, clip.rate)]
     others = [other for other in clips if _cell(other) != _cell(clip)]
     if len(clip.images) > round((LEAST_BEFORE_S + FROZEN_WITHIN_S) * clip.rate) and others:
         found = disturbed(clip, others, options.times, options.seed)
@@ -179,6 +204,40 @@ def _row(clip: Clip, clips: Sequence[Clip], options: argparse.Namespace) -> dict
             found = {kind: hits for kind, hits in found.items() if kind in FAULTS}
         row['found'] = {kind: [sum(hits), len(hits)] for kind, hits in found.items()}
     return row
+
+
+def _judged(clip: Clip, images: Sequence[Image], rate: float) -> dict[str, Any]:
+    """What was made of a clip, shown as ``images``; a wrist's from where it should be known."""
+    played = watch(images, rate)
+    judged = played.verdicts[0 if clip.fixed else round(LEARNT_S * rate) :]
+    doubts = Counter(verdict.name for verdict in judged if verdict is not Evidence.GOOD)
+    return {
+        'clip': clip.name,
+        'fixed': clip.fixed,
+        'mounting': played.mounting,
+        'frames': len(judged),
+        'doubted': doubts.total(),
+        'doubts': dict(doubts),
+        'cost_ms': 1e3 * played.cost,
+    }
+
+
+def _variants(clips: Sequence[Clip]) -> dict[str, Any]:
+    """Print what is doubted of the clips as other cameras would show them, and return it."""
+    print(f'{"shown":24}{"fixed":>8}{"worst":>8}{"moving":>8}{"wrist":>8}{"worst":>8}{"fixed":>8}')
+    results: dict[str, Any] = {}
+    for name, show in VARIANTS.items():
+        rows = [_judged(clip, *show(clip.images, clip.rate)) for clip in clips]
+        results[name] = {'shares': _shares(rows), 'clips': rows}
+        line = f'{name:24}'
+        for camera, wrong in (('fixed', 'moving'), ('wrist', 'fixed')):
+            part = results[name]['shares'][camera]
+            mistaken = sum(
+                row['mounting'] == wrong for row in rows if row['fixed'] is (camera == 'fixed')
+            )
+            line += f'{part["doubted_share"]:8.2%}{part["worst_clip"]:8.1%}{mistaken:8}'
+        print(line)
+    return results
 
 
 def _cell(clip: Clip) -> str:
@@ -202,16 +261,7 @@ def _found(clip: Clip, images: Sequence[Image], start: int, kinds: frozenset[Evi
 
 
 def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    totals: dict[str, Any] = {}
-    for name, fixed in (('fixed', True), ('wrist', False)):
-        mine = [row for row in rows if row['fixed'] is fixed and row['frames']]
-        frames = sum(row['frames'] for row in mine)
-        totals[name] = {
-            'clips': len(mine),
-            'frames': frames,
-            'doubted_share': sum(row['doubted'] for row in mine) / max(frames, 1),
-            'worst_clip': max((row['doubted'] / row['frames'] for row in mine), default=0.0),
-        }
+    totals: dict[str, Any] = _shares(rows)
     kinds: dict[str, list[int]] = {}
     for row in rows:
         for kind, (hits, count) in row.get('found', {}).items():
@@ -220,21 +270,40 @@ def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             sums[1] += count
     totals['found'] = {kind: {'found': hits, 'of': count} for kind, (hits, count) in kinds.items()}
     totals['cost_ms'] = float(np.mean([row['cost_ms'] for row in rows])) if rows else 0.0
+    checks = np.concatenate([row['check_ms'] for row in rows]) if rows else np.zeros(1)
+    totals['check_ms'] = {'mean': float(checks.mean())}
+    totals['check_ms'] |= {f'p{q}': float(np.percentile(checks, q)) for q in (50, 95, 99)}
     return totals
+
+
+def _shares(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is doubted of the cameras of each kind."""
+    shares = {}
+    for name, fixed in (('fixed', True), ('wrist', False)):
+        mine = [row for row in rows if row['fixed'] is fixed and row['frames']]
+        frames = sum(row['frames'] for row in mine)
+        shares[name] = {
+            'clips': len(mine),
+            'frames': frames,
+            'doubted_share': sum(row['doubted'] for row in mine) / max(frames, 1),
+            'worst_clip': max((row['doubted'] / row['frames'] for row in mine), default=0.0),
+        }
+    return shares
 
 
 def _print(rows: Sequence[dict[str, Any]], totals: dict[str, Any]) -> None:
     kinds = list(totals['found'])
-    print(f'{"clip":42}{"camera":>8}{"seen as":>9}{"doubted":>9}{"ms":>6}', end='')
+    print(f'{"clip":42}{"camera":>8}{"seen as":>9}{"doubted":>9}{"ms":>6}{"check":>7}', end='')
     print(''.join(f'{kind:>10}' for kind in kinds))
     for row in rows:
         share = row['doubted'] / row['frames'] if row['frames'] else math.nan
         camera = 'fixed' if row['fixed'] else 'wrist'
         line = f'{row["clip"]:42}{camera:>8}{row["mounting"]:>9}{share:9.1%}{row["cost_ms"]:6.2f}'
+        line += f'{np.mean(row["check_ms"]):7.2f}'
         for kind in kinds:
             hits = row.get('found', {}).get(kind)
             line += f'{"-" if hits is None else f"{hits[0]}/{hits[1]}":>10}'
-        print(line)
+        print(line, *(f'{kind} {count}' for kind, count in row['doubts'].items()))
     for name in ('fixed', 'wrist'):
         part = totals[name]
         print(
@@ -243,7 +312,8 @@ def _print(rows: Sequence[dict[str, Any]], totals: dict[str, Any]) -> None:
         )
     for kind, part in totals['found'].items():
         print(f'{kind}: {part["found"]} of {part["of"]} found ({part["found"] / part["of"]:.1%})')
-    print(f'{totals["cost_ms"]:.2f} ms a frame')
+    print(f'{totals["cost_ms"]:.2f} ms a frame; a check of the view', end=' ')
+    print(', '.join(f'{name} {value:.2f} ms' for name, value in totals['check_ms'].items()))
 
 
 def _reduce(image: Image) -> Image:
