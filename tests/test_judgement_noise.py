@@ -253,3 +253,14 @@ def test_a_step_is_measured_over_a_rise_whatever_the_correlation():
             errors.append(0.05 * error)
         assert np.mean(steps) == pytest.approx(-0.3, abs=0.02)
         assert np.std(steps) == pytest.approx(np.mean(errors), rel=0.3)
+
+
+def test_a_number_that_goes_back_by_one_step_of_its_grid_has_lost_nothing():
+    """Between two quarters a model says the one or the other."""
+    judge = Judge(config(stall__allowance=15.0), TASK)
+    random = np.random.default_rng(3)
+    for index in range(120):
+        truth = 0.1 + 0.005 * index + 0.06 * random.standard_normal()
+        judge.add(tick(1.0 + 0.5 * index, round(4.0 * truth) / 4.0))
+        if judge.stall is not None:
+            assert judge.stall.cause is StallCause.NO_CHANGE

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -60,6 +61,23 @@ def test_the_token_is_asked_for_once_a_text_was_readable():
     _half(strategy, 0.0)
     assert _sessions(strategy) == ['procvlm', 'topreward']
     _text(strategy, 'what?', 1.0)
+    assert _sessions(strategy) == ['procvlm']
+
+
+def test_a_token_that_costs_more_than_a_text_is_read_where_it_decides():
+    strategy = _strategy()
+    _half(strategy, 0.0)
+    dear = Scored((-3.4, -9.0), DecodeStats(2.0))
+    strategy.read((dear,), View((), ns(0.5)))
+    assert _sessions(strategy) == ['procvlm']
+    # What was read before is of another time than the texts to come.
+    assert math.isnan(_half(strategy, 5.0).spread)
+    assert _text(strategy, DONE, 6.0).verdict is Verdict.UNKNOWN
+    assert _sessions(strategy) == ['procvlm', 'topreward']
+    strategy.read((dataclasses.replace(dear, log_probabilities=(-0.5, -9.0)),), View((), ns(6.5)))
+    assert _text(strategy, DONE, 6.5).verdict is Verdict.DONE
+    strategy.reset()
+    _half(strategy, 9.0)
     assert _sessions(strategy) == ['procvlm']
 
 

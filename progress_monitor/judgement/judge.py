@@ -273,7 +273,7 @@ class Judge:
         times, numbers, frames = self._signal.series
         bare = numbers - self._noise.influence(frames)
         lost = self._regression.update(sample, bare, tick.undone, self._noise)
-        looping = self._loop.update(sample, allowance, self._noise.jitter)
+        looping = self._loop.update(sample, allowance, self._noise)
         if lost:
             # What was reached before the fall is no baseline for the climb after it.
             self._stall.restart()

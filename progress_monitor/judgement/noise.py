@@ -84,7 +84,6 @@ class NoiseModel:
         self._steps_back: deque[float] = deque(maxlen=KEPT)
         self._spreads: deque[float] = deque(maxlen=2 * HALF)
         self._typical_frames = 0.0
-        self._ticks = 0
         self.grid = Grid()
         self.scatter = 0.0
         self.jitter = 0.0
@@ -99,11 +98,13 @@ class NoiseModel:
     @property
     def scatter_before(self) -> float:
         """The scatter as it was known before the last ticks: a sudden fall adds to it at first."""
-        if not self._known:
-            return 0.0
-        # The first ticks know nothing yet: until there are enough, those that know most.
-        ticks = min(max(self._ticks - HALF, HALF), 2 * HALF)
-        return self._known[max(len(self._known) - ticks, 0)]
+        return self._known[0] if self._known else 0.0
+
+    @property
+    def scatter_behind(self) -> float:
+        """The scatter that may be behind what neighbours differ by, until correlation is known."""
+        few = len(self._residuals) < LEAST_RESIDUALS
+        return self.scatter / _jitter(FIRST_CORRELATION) if few else self.scatter
 
     @property
     def long_run(self) -> float:
@@ -143,7 +144,6 @@ class NoiseModel:
             self._frames.append(_middle_residual(times[-count:], frames[-count:]))
         self._learn(frames)
         self._known.append(self.scatter)
-        self._ticks += 1
 
     def _learn(self, frames: Floats) -> None:
         self.jitter = _robust_rms(np.array(self._near)) if self._near else 0.0
@@ -169,13 +169,12 @@ class NoiseModel:
         self.scatter = min(math.sqrt(variance / kept), most)
 
     def _first_scatter(self) -> float:
-        """That which leaves the jitter of neighbours, with the decoder's spread as the prior."""
-        scatter = self.jitter / _jitter(FIRST_CORRELATION)
+        """That of neighbouring ticks, with the decoder's spread as the prior."""
         if not self._spreads:
-            return scatter
+            return self.jitter
         spread = quantile(np.array(self._spreads), 0.5)
         seen = len(self._near)
-        power = seen * scatter**2 + SPREAD_TICKS * spread**2
+        power = seen * self.jitter**2 + SPREAD_TICKS * spread**2
         return math.sqrt(power / (seen + SPREAD_TICKS))
 
     def _learn_influence(self, residuals: Floats, shown: Floats, frames: Floats) -> None:

@@ -15,6 +15,7 @@ from progress_monitor.judgement.votes import Votes
 VOTE_DEVIATIONS = 6.5
 STEP_DEVIATIONS = 6.5
 SWING_DEVIATIONS = 8.0
+GRAINS_BACK = 1.5
 TICKS_SINCE = (5, 8, 16, 32)
 LEAST_BEFORE = 16
 
@@ -59,7 +60,9 @@ class RegressionRule:
                 self.peak = sample.level
             return self.active
         self.peak = max(self.peak, sample.level)
-        drop = 0.5 * self._drop if undone else self._drop
+        # A number that is rounded may go back by one step for nothing.
+        least = GRAINS_BACK * noise.grid.coarsest
+        drop = max(0.5 * self._drop if undone else self._drop, least)
         needed = max(drop, VOTE_DEVIATIONS * noise.scatter_before)
         fallen = sample.progress <= self.peak - needed
         agreed = self._votes.add(fallen) and fallen
@@ -148,9 +151,10 @@ class LoopRule:
         self._rising = True
         self._extreme = 0.0
 
-    def update(self, sample: Sample, allowance: float, jitter: float) -> bool:
+    def update(self, sample: Sample, allowance: float, noise: NoiseModel) -> bool:
         """Judge one tick and return whether the task goes round in circles."""
-        swing = max(self._swing, SWING_DEVIATIONS * jitter)
+        grain = GRAINS_BACK * noise.grid.coarsest
+        swing = max(self._swing, SWING_DEVIATIONS * noise.jitter, grain)
         if self._best is None or sample.level >= self._best + self._gain:
             self._best, self.since = sample.level, sample.time
             self.falls, self._rising, self._extreme = 0, True, sample.level

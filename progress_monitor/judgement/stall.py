@@ -99,7 +99,7 @@ class StallRule:
             values,
             allowance,
             self._config.minimum_gain,
-            noise.scatter,
+            noise.scatter_behind,
             noise.correlation,
             noise.grid.grain,
         )
@@ -128,7 +128,7 @@ class StallRule:
         # A grid that is known has been waited for already.
         grain = 0.0 if noise.grid.grain else noise.grid.coarsest
         gain = self._config.minimum_gain
-        quiet = max(noise.scatter, scatter_now(recent)) <= QUIET * gain
+        quiet = max(noise.scatter_behind, scatter_now(recent)) <= QUIET * gain
         return quiet or repeat_themselves(recent, gain, noise.jitter, grain)
 
     def rest(self, time: float) -> None:

@@ -1,16 +1,19 @@
-"""A text strategy at its own pace, and TOPReward's reading on every sample between.
+"""A text strategy at its own pace, and TOPReward's reading on the samples between.
 
 The text's progress leads. Between two texts it is moved by what the token reading has moved since
 the text's frames, and it is drawn towards the token's by the share that was measured to leave the
-least error. Disagreement widens the spread and lowers the probability of
-success, and success needs both. Stamps of the estimates never go back: a text that comes in late is
-published at the newest stamp read.
+least error. Disagreement widens the spread and lowers the probability of success, and success needs
+both. A token that costs more than a text would take texts' time without telling as much, so it is
+read only where it decides: once the text says done. Stamps of the estimates never go back: a text
+that comes in late is published at the newest stamp read.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
+from collections import deque
 
 from progress_monitor.strategies.strategy import History, Question, Strategy
 from progress_monitor.strategies.topreward import TopReward
@@ -26,6 +29,7 @@ from progress_monitor.types import (
 )
 
 _MOST_READINGS = 256
+_COSTS = 9
 
 
 class Combined:
@@ -37,6 +41,8 @@ class Combined:
     def __init__(self, text: Strategy, token: TopReward, share: float = 0.0) -> None:
         """``share`` is that of the token's progress, 0..1."""
         self._share = share
+        self._text_ms: deque[float] = deque(maxlen=_COSTS)
+        self._token_ms: deque[float] = deque(maxlen=_COSTS)
         self._text_strategy = text
         self._token_strategy = token
         self.prompt_hash = f'{text.prompt_hash}+{token.prompt_hash}'
@@ -76,15 +82,22 @@ class Combined:
         """The text's questions, and the token's where it has frames enough.
 
         A token reading means something only beside a text, so none is asked for until the newest
-        text was readable.
+        text was readable, and one that is not asked for again is no longer held against it.
         """
         token = self._token_views.get(view.stamp_ns) if self._listens else None
         questions = self._text_strategy.ask(view, memory)
-        return questions if token is None else questions + self._token_strategy.ask(token, memory)
+        if token is None:
+            return questions
+        if self._dear() and (self._text is None or self._text.verdict is not Verdict.DONE):
+            self._token, self._token_at, self._base = None, {}, NAN
+            return questions
+        return questions + self._token_strategy.ask(token, memory)
 
     def read(self, answers: tuple[Generated | Scored, ...], view: View) -> Estimate:
         """Both readings as they are known after ``answers``."""
         for answer in answers:
+            costs = self._token_ms if isinstance(answer, Scored) else self._text_ms
+            costs.append(answer.stats.total_ms)
             if isinstance(answer, Scored):
                 token = self._token_strategy.read((answer,), view)
                 if math.isfinite(token.progress):
@@ -100,6 +113,11 @@ class Combined:
                 self._take_text(text)
         self._newest_ns = max(self._newest_ns, view.stamp_ns)
         return self._both()
+
+    def _dear(self) -> bool:
+        """Whether a token costs more than a text, as far as is known."""
+        known = bool(self._token_ms and self._text_ms)
+        return known and statistics.median(self._token_ms) > statistics.median(self._text_ms)
 
     def _take_token(self, token: Estimate) -> None:
         if self._token is None or token.stamp_ns >= self._token.stamp_ns:
