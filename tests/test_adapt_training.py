@@ -88,6 +88,13 @@ def test_the_adapter_has_the_published_layout_and_says_what_it_is_for(
                if '.lora_B.' in name)  # fmt: skip
 
 
+def test_each_demonstration_has_its_steps(
+    base: str, annotation: Annotation, tmp_path: Path
+) -> None:
+    options = Options(base, tmp_path, device='cpu', recipe=replace(RECIPE, steps=1, looks=2))
+    assert adapt([annotation, annotation], options).course.step == 2
+
+
 @pytest.mark.parametrize('quantization', ['none', 'nf4'])
 def test_the_adapter_loads_over_its_base(trained: Path, base: str, quantization: str) -> None:
     vlm = VLM.from_pretrained(base, quantization, 'cpu', adapters=(str(trained),))

@@ -122,6 +122,13 @@ def test_a_model_that_knows_the_truth_is_judged_without_a_fault(kind, tmp_path):
         assert result.refused == result.answered > 0
 
 
+def test_a_task_that_no_checkpoint_has_seen_is_judged_as_well(tmp_path):
+    episode = make(Plan('nominal', 'faucet_open', 1), tmp_path, ALLOWANCE)
+    record = play(episode, 'procvlm', CONFIG, Oracle(episode))
+    result = score(episode, record, CONFIG)
+    assert result.voc > 0.9 and result.success.hits == 1
+
+
 @pytest.mark.parametrize('system', SYSTEMS)
 def test_every_system_plays_and_its_record_survives_json(system, tmp_path):
     episode = make(Plan('nominal', 'drawer_open', 1), tmp_path, ALLOWANCE)

@@ -77,6 +77,7 @@ def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
     :raises VLMError: if the base cannot be loaded.
     """
     recipe = options.recipe or recipe_for(options.base)
+    recipe = replace(recipe, steps=recipe.steps * len(annotations))
     torch.set_num_threads(options.threads)
     config = build(NodeConfig, resolve({'model.path': options.base}, options.base))
     vlm = VLM.from_pretrained(options.base, options.quantization, options.device)

@@ -55,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--replay', type=Path, help="folder with qa_pairs.jsonl of the checkpoint's old data"
     )
-    parser.add_argument('--steps', type=int, default=0, help='0: those of the recipe')
+    parser.add_argument(
+        '--steps', type=int, default=0, help='for each demonstration; 0: those of the recipe'
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=2, help='CPU threads')
     return parser

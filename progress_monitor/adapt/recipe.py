@@ -17,8 +17,9 @@ class Recipe:
     """Settings of one kind of checkpoint.
 
     ``targets`` are names of layers with a LoRA of ``rank`` and ``alpha``. A step learns from
-    ``batch`` windows, ``at_once`` of them in one forward. Training ends after ``steps``, or when
-    the held-out loss has not fallen for ``patience`` of its readings, ``read_every`` steps apart.
+    ``batch`` windows, ``at_once`` of them in one forward. Training ends after ``steps`` for each
+    demonstration, or when the held-out loss has not fallen for ``patience`` of its readings,
+    ``read_every`` steps apart.
     ``telling_weight`` is that of an answer's first token and of the digits of its progress, the
     others' being 1. ``looks`` is how often the demonstration is seen under other light and from
     elsewhere, and ``pictures_per_sample`` how many of its pictures are kept for each sample of the
@@ -72,7 +73,7 @@ SMALL = Recipe(
     rate=4e-3,
     warm_up=0.05,
     weight_decay=0.01,
-    steps=400,
+    steps=250,
     batch=12,
     at_once=12,
     read_every=80,

@@ -81,8 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         report['footage'] = measure(options.footage, folder / 'footage', options)
     _print(report)
-    options.out.write_text(json.dumps(_jsonable(report), indent=2) + '\n', encoding='utf-8')
-    print(f'\nwritten: {options.out}')
+    # A name without a suffix is that of the folder.
+    out = options.out if options.out.suffix else folder / 'adapt.json'
+    out.write_text(json.dumps(_jsonable(report), indent=2) + '\n', encoding='utf-8')
+    print(f'\nwritten: {out}')
     return 0
 
 
@@ -163,7 +165,8 @@ def load_model(model: str, adapter: str, threads: int) -> Backend:
             quantization='none',
             device='cpu',
             max_pixels=128 * 128,
-            max_new_tokens=120,
+            # Sixteen steps and the number behind them.
+            max_new_tokens=400,
             threads=threads,
         )
     )

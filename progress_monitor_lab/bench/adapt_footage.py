@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from progress_monitor.adapt.adapting import Adapted, Options, adapt
 from progress_monitor.adapt.annotation import Annotation, Stage
 from progress_monitor.adapt.demonstration import load
 from progress_monitor.adapt.playing import Curve, run
-from progress_monitor.adapt.recipe import recipe_for
 from progress_monitor.adapt.report import figures
 from progress_monitor.offline.video import frame_rate
 from progress_monitor.types import Backend
@@ -49,8 +47,6 @@ DONE = {
 TABLE = ('cam_high', 'cam_left_wrist', 'cam_right_wrist')
 LEARNT_SHARE = 0.6
 MULTIPLE = 32
-# One short clip needs fewer than the four tasks of the cell together.
-STEPS = 240
 
 
 def measure(footage: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -93,12 +89,7 @@ def _annotation(
 
 def _adapted(shown: Annotation, out: Path, options: argparse.Namespace) -> Adapted:
     chosen = Options(
-        options.model,
-        out,
-        device='cpu',
-        vision=options.vision,
-        threads=options.threads,
-        recipe=replace(recipe_for(options.model), steps=STEPS),
+        options.model, out, device='cpu', vision=options.vision, threads=options.threads
     )
     return adapt([shown], chosen)
 
