@@ -288,7 +288,7 @@ class Judge:
         elif lost:
             self._call(StallCause.REGRESSION, tick, sample)
         elif hung:
-            cause = StallCause.LOOPING if self._loop.falls >= 2 else StallCause.NO_CHANGE
+            cause = StallCause.LOOPING if self._stall.in_circles else StallCause.NO_CHANGE
             self._call(cause, tick, sample)
         else:
             self._release('Progress is being made again.')

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from progress_monitor.config import StallConfig
+from progress_monitor.judgement.circles import goes_in_circles
 from progress_monitor.judgement.gain import NOTHING, no_gain
 from progress_monitor.judgement.noise import (
     Floats,
@@ -46,6 +47,7 @@ class StallRule:
         self.since = 0.0
         self.active = False
         self.test = NOTHING
+        self.in_circles = False
         self._start = 0.0
         self._gained_at = 0.0
         self._called_at = 0.0
@@ -90,7 +92,10 @@ class StallRule:
         timed_out = self._time_out(newest, samples, allowance, interval)
         self.test = NOTHING
         self._cannot_tell = False
-        if held or swings or self._is_quiet(times, values, noise):
+        recent = values[np.searchsorted(times, self.since - 1e-9) :]
+        quiet = held or swings or self._is_quiet(recent, noise)
+        self.in_circles = swings or (not quiet and goes_in_circles(recent))
+        if quiet or self.in_circles:
             self._gained_at = max(self.since, self._gained_at)
             self._set_active(timed_out, newest)
             return self.active
@@ -118,13 +123,12 @@ class StallRule:
         """Allowances that numbers rounded to ``grain`` may stand still for at twice the gain."""
         return max(1.0, GRAIN_MARGIN * grain / (2.0 * self._config.minimum_gain))
 
-    def _is_quiet(self, times: Floats, values: Floats, noise: NoiseModel) -> bool:
-        """Whether half a gain is told from noise by eye since the baseline.
+    def _is_quiet(self, recent: Floats, noise: NoiseModel) -> bool:
+        """Whether half a gain is told from noise by eye in the numbers since the baseline.
 
         That is so where the numbers do not scatter in general, and where they repeat themselves
         now, whatever they did before; unless it is by rounding that they do.
         """
-        recent = values[np.searchsorted(times, self.since - 1e-9) :]
         # A grid that is known has been waited for already.
         grain = 0.0 if noise.grid.grain else noise.grid.coarsest
         gain = self._config.minimum_gain
