@@ -264,3 +264,13 @@ def test_a_number_that_goes_back_by_one_step_of_its_grid_has_lost_nothing():
         judge.add(tick(1.0 + 0.5 * index, round(4.0 * truth) / 4.0))
         if judge.stall is not None:
             assert judge.stall.cause is StallCause.NO_CHANGE
+
+
+@given(st.integers(0, 10**6), st.floats(0.02, 0.2), st.floats(0.0, 0.3))
+def test_a_picture_at_rest_that_is_now_and_then_misread_is_a_stall_in_time(seed, off, share):
+    """A small model before a compressed video: most numbers are the same, some are not."""
+    rng = np.random.default_rng(seed)
+    rise = np.round(np.linspace(0.1, 0.6, 24), 2)
+    rest = np.where(rng.random(70) < share, 0.6 - off, 0.6)
+    called = first_call([*rise, *rest], 15.0)
+    assert 25.0 <= called <= 12.0 + 1.5 * 15.0

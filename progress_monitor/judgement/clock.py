@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from statistics import median_low
 
 LEAST_GAP_S = 1.0
 GAP_INTERVALS = 4.0
@@ -14,8 +13,9 @@ class ObservedClock:
     """Advances by the time between stamps, but not over gaps and not while held.
 
     A gap is more than four usual intervals between ticks, and at least a second. So neither
-    silence nor a jump of the clock counts. What is usual is the median of the last eight intervals,
-    gaps among them: a model that has become slow is soon known to be so.
+    silence nor a jump of the clock counts. What is usual is the second shortest of the last eight
+    intervals, gaps among them: jumps that come often are still jumps, and a model that has become
+    slow is soon known to be so.
     """
 
     def __init__(self) -> None:
@@ -41,13 +41,17 @@ class ObservedClock:
         """Move on to ``stamp_ns`` and return observed time, s."""
         if self.stamp_ns is not None and not self._held:
             passed = (stamp_ns - self.stamp_ns) * 1e-9
-            usual = median_low(self._intervals) if self._intervals else 0.0
+            usual = self._usual()
             if passed <= max(GAP_INTERVALS * usual, LEAST_GAP_S):
                 self.time += passed
             self._intervals.append(passed)
         self._held = False
         self.stamp_ns = stamp_ns
         return self.time
+
+    def _usual(self) -> float:
+        ordered = sorted(self._intervals)
+        return ordered[(len(ordered) - 1) // 4] if ordered else 0.0
 
 
 class Suspension:

@@ -32,6 +32,8 @@ SAME = 0.04
 BY_CHANCE = 0.3
 """Share of the usual jitter that a dozen numbers never show where they have not changed."""
 TRIMMED = 0.15
+STANDING = 0.6
+FEWEST_STANDING = 16
 _GRID = np.linspace(0.0, 0.95, 96)
 
 
@@ -254,6 +256,23 @@ def repeat_themselves(
     now = scatter_now(values, trimmed)
     by_chance = now > max(BY_CHANCE * jitter, SAME * asked)
     return not by_chance and math.hypot(now, grain / math.sqrt(12.0)) <= REPEATED * asked
+
+
+def stand_still(values: Floats, asked: float) -> bool:
+    """Whether most numbers are one and the same, in the earlier half as in the later.
+
+    Noise does not do that: of numbers that scatter by a minimum gain or more, hardly one in ten is
+    the same as their median. A model that now and then misreads a picture at rest does.
+
+    :param values: (ticks,) progress 0..1, oldest first; :param asked: the difference that is asked
+        of them, 0..1.
+    """
+    if len(values) < FEWEST_STANDING:
+        return False
+    middle = quantile(values, 0.5)
+    same = np.abs(values - middle) <= REPEATED * asked
+    half = len(values) // 2
+    return bool(min(same[:half].mean(), same[half:].mean()) >= STANDING)
 
 
 def _middle_residual(times: Floats, values: Floats) -> float:

@@ -14,12 +14,15 @@ from progress_monitor.judgement.noise import (
     NoiseModel,
     repeat_themselves,
     scatter_now,
+    stand_still,
 )
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
 QUIET = 0.42
 """Scatter, in minimum gains, up to which half a gain is told from noise by eye."""
+FINE = 0.4
+"""Grid, in minimum gains, on which numbers that scatter do not fall together."""
 GRAIN_MARGIN = 1.5
 CLEAR_NATS = 11.0
 RELEASE_DEVIATIONS = 3.5
@@ -133,7 +136,10 @@ class StallRule:
         grain = 0.0 if noise.grid.grain else noise.grid.coarsest
         gain = self._config.minimum_gain
         quiet = max(noise.scatter_behind, scatter_now(recent)) <= QUIET * gain
-        return quiet or repeat_themselves(recent, gain, noise.jitter, grain)
+        if quiet or repeat_themselves(recent, gain, noise.jitter, grain):
+            return True
+        grid = noise.grid.grain or noise.grid.coarsest
+        return grid <= FINE * gain and stand_still(recent, gain)
 
     def rest(self, time: float) -> None:
         """Nothing has moved since ``time``: what was gained later was a change of mind."""
