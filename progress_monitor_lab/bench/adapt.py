@@ -1,7 +1,8 @@
 """``python -m progress_monitor_lab.bench adapt``: what one demonstration of a new task brings.
 
-One adapter is trained from one demonstration each of the tasks that no checkpoint has seen. These
-tasks, on other seeds, and the known ones are played to the monitor before and after. With
+An adapter is trained from one demonstration of each task that no checkpoint has seen. All of them
+lie over the checkpoint when these tasks, on other seeds, and the known ones are played to the
+monitor, before and after. With
 ``--footage`` real clips follow, an adapter for each group. Every episode is a line of a JSONL file
 and the training resumes, so a run that is broken off goes on.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +24,6 @@ from progress_monitor.adapt.targets import FINISHED, stage_progress, visual_chan
 from progress_monitor.backends.inline import InlineBackend
 from progress_monitor.config import MonitorConfig
 from progress_monitor.types import Backend
-from progress_monitor.vlm.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor_lab.bench.adapt_demonstrations import record
 from progress_monitor_lab.bench.judgement_episodes import Episode, Plan, make
@@ -55,27 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = options.out.with_suffix('')
     folder.mkdir(parents=True, exist_ok=True)
     unseen, old = _plans(options)
-    adapter = folder / 'adapter'
-    _train(options, folder, adapter)
+    adapters = tuple(_trained(task, options, folder) for task in UNSEEN)
     lines = folder / 'episodes.jsonl'
     done = {(item['when'], item['record']['episode']) for item in _read(lines)}
-    forced = _for_every_task(adapter, folder / 'forced')
-    for when, path, plans in (
-        ('after', str(adapter), unseen),
-        ('before', '', (*unseen, *old)),
-        ('after', str(adapter), old),
-        # As if the adapter did not give way to the bare checkpoint for tasks that are not its own.
-        ('forced', str(forced), old),
+    for when, chosen, plans in (
+        ('after', adapters, unseen),
+        ('before', (), (*unseen, *old)),
+        ('after', adapters, old),
     ):
         missing = [plan for plan in plans if (when, plan.name) not in done]
         if missing:
-            _play(when, path, missing, lines, options)
-    report: dict[str, Any] = {'seeds': _seeds(options), 'adapter': str(adapter)}
-    for name, plans, times in (
-        ('unseen', unseen, ('before', 'after')),
-        ('old', old, ('before', 'after', 'forced')),
-    ):
-        report[name] = {when: _figures(plans, when, lines, options) for when in times}
+            _play(when, chosen, missing, lines, options)
+    report: dict[str, Any] = {'seeds': _seeds(options), 'adapters': list(adapters)}
+    for name, plans in (('unseen', unseen), ('old', old)):
+        report[name] = {when: _figures(plans, when, lines, options) for when in ('before', 'after')}
     if options.footage:
         from progress_monitor_lab.bench.adapt_footage import measure
 
@@ -118,27 +110,19 @@ def _plans(options: argparse.Namespace) -> tuple[list[Plan], list[Plan]]:
     return unseen, old
 
 
-def _train(options: argparse.Namespace, folder: Path, adapter: Path) -> None:
-    if (adapter / 'adaptation.json').is_file():
-        return
-    demonstrations = [record(task, DEMONSTRATED, folder / 'demonstrations') for task in UNSEEN]
-    chosen = Options(
-        options.model,
-        adapter,
-        device='cpu',
-        vision=options.vision,
-        replay=_replay(folder / 'replay'),
-        threads=options.threads,
-    )
-    adapt(demonstrations, chosen)
-
-
-def _for_every_task(adapter: Path, folder: Path) -> Path:
-    """The adapter without its list of tasks."""
-    folder.mkdir(exist_ok=True)
-    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-        shutil.copy(adapter / name, folder / name)
-    return folder
+def _trained(task: str, options: argparse.Namespace, folder: Path) -> str:
+    adapter = folder / 'adapters' / task
+    if not (adapter / 'adaptation.json').is_file():
+        chosen = Options(
+            options.model,
+            adapter,
+            device='cpu',
+            vision=options.vision,
+            replay=_replay(folder / 'replay'),
+            threads=options.threads,
+        )
+        adapt([record(task, DEMONSTRATED, folder / 'demonstrations')], chosen)
+    return str(adapter)
 
 
 def _replay(folder: Path) -> Path:
@@ -156,12 +140,12 @@ def _replay(folder: Path) -> Path:
     return folder
 
 
-def load_model(model: str, adapter: str, threads: int) -> Backend:
-    """The checkpoint in this process, with an adapter or without."""
+def load_model(model: str, adapters: tuple[str, ...], threads: int) -> Backend:
+    """The checkpoint in this process, with adapters or without."""
     return InlineBackend(
         ModelConfig(
             path=model,
-            adapters=(adapter,) if adapter else (),
+            adapters=adapters,
             quantization='none',
             device='cpu',
             max_pixels=128 * 128,
@@ -173,10 +157,14 @@ def load_model(model: str, adapter: str, threads: int) -> Backend:
 
 
 def _play(
-    when: str, adapter: str, plans: Sequence[Plan], lines: Path, options: argparse.Namespace
+    when: str,
+    adapters: tuple[str, ...],
+    plans: Sequence[Plan],
+    lines: Path,
+    options: argparse.Namespace,
 ) -> None:
     config = MonitorConfig()
-    backend = load_model(options.model, adapter, options.threads)
+    backend = load_model(options.model, adapters, options.threads)
     try:
         with lines.open('a', encoding='utf-8') as output:
             for number, plan in enumerate(plans, 1):

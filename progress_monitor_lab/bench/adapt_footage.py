@@ -97,7 +97,7 @@ def _adapted(shown: Annotation, out: Path, options: argparse.Namespace) -> Adapt
 def _model(adapter: Path, options: argparse.Namespace) -> Backend:
     from progress_monitor_lab.bench.adapt import load_model
 
-    return load_model(options.model, str(adapter), options.threads)
+    return load_model(options.model, (str(adapter),), options.threads)
 
 
 def _clip(path: Path, shown: Annotation, adapted: Adapted, backend: Backend) -> dict[str, Any]:
