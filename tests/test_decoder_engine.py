@@ -44,7 +44,9 @@ def per_pixel(monkeypatch, seconds):
     encode = StreamingDecoder._encode
 
     def slow(self, shown, limit):
-        spent[0] += sum(image[..., 0].size for images in shown.values() for image in images) * seconds
+        spent[0] += (
+            sum(image[..., 0].size for images in shown.values() for image in images) * seconds
+        )
         return encode(self, shown, limit)
 
     monkeypatch.setattr(StreamingDecoder, '_encode', slow)
