@@ -208,7 +208,8 @@ class MonitorTask(_RosBehaviour):
         if self._handle is not None:
             self._handle.cancel_goal_async()
             self._handle = None
-        elif not self._sent.done():
+        elif self._result is None:
+            # Accepted or not, no tick has seen the answer yet.
             self._sent.add_done_callback(_cancel_accepted)
 
     def _on_feedback(self, message: Any) -> None:
