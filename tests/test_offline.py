@@ -251,6 +251,13 @@ def test_all_files_of_a_bag_without_metadata_are_read(
     assert _seen(bag) == pytest.approx([40, 50, 60, 70], abs=2)
 
 
+def test_a_camera_recorded_raw_and_compressed_is_one(tmp_path: Path) -> None:
+    topics = ('/camera/image_raw', '/camera/image_raw/compressed', '/wrist/compressed')
+    bag = write_bag(tmp_path / 'bag', [shot for topic in topics for shot in shots(topic, [60])])
+    assert open_source(bag, SourceOptions()).cameras == (topics[0], topics[2])
+    assert open_source(bag, SourceOptions(topics=topics[1:2])).cameras == topics[1:2]
+
+
 def test_two_cameras_of_a_bag_are_shown_together(tmp_path: Path) -> None:
     pytest.importorskip('sensor_msgs')
     both = [*shots('/left', [60] * 20), *shots('/right', [90] * 20, 100 * SECOND + SECOND // 50)]

@@ -22,12 +22,14 @@ _COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 _METADATA = 'metadata.yaml'
 _STORED = ('.mcap', '.db3')
 _ROS_1 = '.bag'
+_TRANSPORT = '/compressed'
 _USUAL_FPS = 10.0
 
 
 class BagSource:
     """The pictures of one or more camera topics of a bag, in the order recorded; see ``Source``.
 
+    :param topics: empty: all, but of a camera recorded raw and compressed the raw pictures only.
     :raises OSError: if the bag cannot be opened, or lacks a topic; the text names those it has.
     """
 
@@ -47,7 +49,7 @@ class BagSource:
             self._reader.close()
             wanted = f'no camera topic {missing[0]}' if missing else 'no camera topic'
             raise OSError(f'{path}: {wanted}; those that it has: {listed}')
-        self.cameras = topics or tuple(found)
+        self.cameras = topics or tuple(name for name in found if _camera_of(name) not in found)
         self._connections = [
             connection
             for connection in self._reader.connections
@@ -167,6 +169,11 @@ class _Decoder:
             step=message.step,
             data=data,
         )
+
+
+def _camera_of(topic: str) -> str:
+    """The topic whose pictures these are, compressed, by the naming of image_transport."""
+    return topic.removesuffix(_TRANSPORT) if topic.endswith(_TRANSPORT) else ''
 
 
 def _accepts(path: Path) -> bool:
