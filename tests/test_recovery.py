@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -227,16 +228,27 @@ def test_a_lost_call_asks_a_person_and_frees_the_next() -> None:
     assert bench.stall('b') == [Kind.REPLAN]
 
 
-def test_a_server_that_dies_during_its_call_is_not_waited_for() -> None:
+@pytest.mark.parametrize('back', [False, True])
+def test_a_server_that_dies_during_its_call_is_not_waited_for(back: bool) -> None:
     bench = Bench(cool_down_s=0.0)
     bench.stall('a')
     bench.replan.there = False
     assert bench.tick(29.0) == []
+    bench.replan.there = back
     assert bench.tick(1.0) == [Kind.REPLAN_FAILED, Kind.ASK_PERSON]
     assert bench.recovery.record.asked == 'a'
     bench.replan.there = True
     assert bench.stall('b') == [Kind.REPLAN]
     assert not bench.recovery.record.asked
+
+
+def test_a_goal_that_its_server_has_forgotten_is_lost_and_not_repeated() -> None:
+    bench = Bench(cool_down_s=0.0)
+    bench.stall('a')
+    bench.replan.outcome = Outcome(False, 'it knows nothing of it', lost=True)
+    assert bench.tick() == [Kind.REPLAN_FAILED, Kind.ASK_PERSON]
+    assert bench.stall('a') == []
+    assert bench.stall('b') == [Kind.REPLAN]
 
 
 def test_a_restart_during_a_call_does_not_repeat_it() -> None:
