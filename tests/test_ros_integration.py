@@ -200,6 +200,34 @@ def test_the_task_behaviour_runs_to_its_result_and_cancels_when_interrupted(worl
     assert task.result is not None and task.result.succeeded
 
 
+@pytest.mark.parametrize('accepted', [False, True])
+def test_a_goal_whose_acceptance_no_tick_has_seen_is_cancelled(
+    world: World, accepted: bool
+) -> None:
+    """Interrupted before the answer to the goal has arrived, or after it and before a tick."""
+    probe = world.probe
+    world.start(monitor_command())
+    probe.show = 0.3
+    task = MonitorTask('lift', task='Lift the block.')
+    task.setup(node=probe.node)
+
+    def sent() -> bool:
+        task.feedback_message = ''
+        task.tick_once()
+        return not task.feedback_message
+
+    def watched() -> bool:
+        return bool(probe.status) and probe.status[-1].task == 'Lift the block.'
+
+    probe.wait(sent, what='that the goal is sent')
+    if accepted:
+        probe.wait(lambda: '30%' in task.feedback_message, what='feedback, without a tick')
+    task.stop(Status.INVALID)
+    probe.wait(watched, what='that the goal is watched')
+    probe.wait(lambda: not watched(), what='that it is cancelled')
+    probe.wait_state(MonitorStatus.STATE_IDLE)
+
+
 def test_a_stall_that_nobody_stands_by_is_none(world: World) -> None:
     probe = world.probe
     robot = FakeRobot(probe.node)

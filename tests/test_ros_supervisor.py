@@ -376,6 +376,21 @@ def test_two_monitors_in_two_namespaces_have_each_its_supervisor(world: World) -
     assert [robot.replans for robot in robots.values()] == [1, 1]
 
 
+def test_of_two_monitors_with_one_name_neither_is_acted_on(world: World) -> None:
+    twin = FakeRobot(world.probe.node)
+    world.robot.offer_replan()
+    world.robot.status(MonitorStatus.STATE_PROGRESSING)
+    twin.status(MonitorStatus.STATE_PROGRESSING)
+    world.supervise(replan_service='/robot/replan')
+    world.wait_kind(Event.KIND_NOT_JUDGED)
+    assert 'several monitors are named /progress_monitor' in world.robot.events[-1].message
+    world.robot.stall('a')
+    world.wait_diagnostics('several monitors')
+    assert not world.robot.replans
+    twin.fall_silent()
+    world.wait_kind(Event.KIND_REPLANNED)
+
+
 def test_simulated_time_that_jumps_back_holds_nothing_up(world: World) -> None:
     probe, robot = world.probe, world.robot
     clock = probe.node.create_publisher(Clock, '/clock', 10)
@@ -420,6 +435,7 @@ def test_a_policy_file_with_a_topic_as_the_rung(world: World, tmp_path: Path) ->
         ('monitor', ''),
         ('policy_file', '/nowhere/policy.yaml'),
         ('state_file', '/proc/no/record.json'),
+        ('state_file', '/dev/null'),
     ],
 )
 def test_a_bad_parameter_ends_the_node_by_name(tmp_path: Path, name: str, value: object) -> None:

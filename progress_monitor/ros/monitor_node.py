@@ -32,6 +32,7 @@ from progress_monitor.ros.goals import GoalServer, new_task_id
 from progress_monitor.ros.log_handler import RosLogHandler
 from progress_monitor.ros.outputs import Outputs
 from progress_monitor.ros.running import run
+from progress_monitor.ros.tolerant import TolerantNode
 from progress_monitor.srv import AcknowledgeRecovery, SetTask
 from progress_monitor.types import (
     NAN,
@@ -77,7 +78,7 @@ def _reports(transition: _Transition) -> _Transition:
     return wrapped
 
 
-class MonitorNode(LifecycleNode):
+class MonitorNode(TolerantNode, LifecycleNode):
     """See the package's documentation of interfaces.
 
     :param make_backend: makes the model's backend; it must return at once, still loading, or raise
