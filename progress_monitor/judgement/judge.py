@@ -12,8 +12,9 @@ import numpy as np
 from progress_monitor.config import MonitorConfig
 from progress_monitor.judgement.allowance import StepAllowances
 from progress_monitor.judgement.clock import ObservedClock, Suspension
+from progress_monitor.judgement.looping import LoopRule
 from progress_monitor.judgement.noise import Floats, NoiseModel
-from progress_monitor.judgement.regression import LoopRule, RegressionRule
+from progress_monitor.judgement.regression import RegressionRule
 from progress_monitor.judgement.reports import Report, Reports
 from progress_monitor.judgement.rest import STEP_NATS, RestEvidence
 from progress_monitor.judgement.signal import ProgressSignal, Sample
@@ -308,9 +309,9 @@ class Judge:
             allowance,
             self._signal.interval(),
             self._noise,
+            self._loop,
             against=self._steps_done(tick, sample, allowance),
             held=held,
-            swings=self._loop.falls >= 2,
         )
 
     def _steps_done(self, tick: Tick, sample: Sample, allowance: float) -> float:

@@ -18,6 +18,7 @@ LEAST_STEP_BACK = 3.0
 _SMALLEST_CHANGE = 1e-4
 GRAINS = (0.25, 0.2, 0.1, 0.05, 0.02, 0.01)
 ON_GRID = 0.9
+GRAINS_BACK = 1.5
 LEAST_DISTINCT = 3
 """Different numbers on a grid from which it is taken for the model's own."""
 PRIOR_CORRELATION = 0.6
@@ -27,13 +28,12 @@ PRIOR_TICKS = 30
 SPREAD_TICKS = 2
 """Weight of the decoder's own spread, in ticks, until the scatter is known from the numbers."""
 REPEATED = 0.12
-"""Scatter, in units of what is asked of the numbers, up to which they repeat themselves."""
-SAME = 0.04
-BY_CHANCE = 0.3
-"""Share of the usual jitter that a dozen numbers never show where they have not changed."""
+"""Difference, in units of what is asked of the numbers, up to which they are the same."""
+FINE = 0.4
+"""Grid, in the same units, up to which numbers that scatter do not fall together."""
+MOST = 0.6
+FEW = 16
 TRIMMED = 0.15
-STANDING = 0.6
-FEWEST_STANDING = 16
 _GRID = np.linspace(0.0, 0.95, 96)
 
 
@@ -124,6 +124,23 @@ class NoiseModel:
         """What the number of frames shown adds to the number; 0 for a count of 0."""
         known = frames > 0.0
         return np.where(known, self.per_frame * (frames - self._typical_frames), 0.0)
+
+    def stand_still(self, values: Floats, asked: float) -> bool:
+        """Whether numbers are one and the same: all of a few, most of many in either half.
+
+        Noise does not do that: of numbers that scatter by a minimum gain or more, hardly one in
+        ten is the same as their median. A model that now and then misreads a picture at rest does.
+        Numbers that are rounded more coarsely than what is asked of them fall together anyhow.
+
+        :param values: (ticks,) progress 0..1, oldest first; :param asked: the difference that is
+            asked of them, 0..1.
+        """
+        half = len(values) // 2
+        if not half or self.grid.coarsest > FINE * asked:
+            return False
+        same = np.abs(values - quantile(values, 0.5)) <= REPEATED * asked
+        needed = MOST if len(values) >= FEW else 1.0
+        return bool(min(same[:half].mean(), same[half:].mean()) >= needed)
 
     def add(self, times: Floats, values: Floats, frames: Floats, spread: float) -> None:
         """Learn from the series up to its newest tick.
@@ -233,46 +250,20 @@ class Grid:
         grain = self.coarsest
         return grain if grain and len(self._distinct[grain]) >= LEAST_DISTINCT else 0.0
 
+    @property
+    def back(self) -> float:
+        """By how much a number that is rounded may go back for nothing, 0..1."""
+        return GRAINS_BACK * self.coarsest
 
-def scatter_now(values: Floats, trimmed: float = TRIMMED) -> float:
+
+def scatter_now(values: Floats) -> float:
     """Standard deviation of numbers about the line between their neighbours, 0..1.
 
     The largest deviations, those of a single step or a wild answer, are left out.
     """
     off = np.sort(np.abs(values[1:-1] - 0.5 * (values[2:] + values[:-2])))
-    kept = off[: len(off) - math.ceil(trimmed * len(off))]
+    kept = off[: len(off) - math.ceil(TRIMMED * len(off))]
     return math.sqrt(float(kept @ kept) / len(kept) / 1.5) if len(kept) else 0.0
-
-
-def repeat_themselves(
-    values: Floats, asked: float, jitter: float, grain: float = 0.0, trimmed: float = TRIMMED
-) -> bool:
-    """Whether numbers repeat themselves now, whatever those before them did.
-
-    :param asked: the difference that is asked of them, 0..1; :param jitter: of the numbers so far:
-        that little of it is left by chance where less is not the same; :param grain: what they may
-        be rounded to, by which alone they repeat; :param trimmed: share that is left out.
-    """
-    now = scatter_now(values, trimmed)
-    by_chance = now > max(BY_CHANCE * jitter, SAME * asked)
-    return not by_chance and math.hypot(now, grain / math.sqrt(12.0)) <= REPEATED * asked
-
-
-def stand_still(values: Floats, asked: float) -> bool:
-    """Whether most numbers are one and the same, in the earlier half as in the later.
-
-    Noise does not do that: of numbers that scatter by a minimum gain or more, hardly one in ten is
-    the same as their median. A model that now and then misreads a picture at rest does.
-
-    :param values: (ticks,) progress 0..1, oldest first; :param asked: the difference that is asked
-        of them, 0..1.
-    """
-    if len(values) < FEWEST_STANDING:
-        return False
-    middle = quantile(values, 0.5)
-    same = np.abs(values - middle) <= REPEATED * asked
-    half = len(values) // 2
-    return bool(min(same[:half].mean(), same[half:].mean()) >= STANDING)
 
 
 def _middle_residual(times: Floats, values: Floats) -> float:

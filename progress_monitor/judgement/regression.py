@@ -1,4 +1,4 @@
-"""Whether progress that had been made is lost, once or again and again."""
+"""Whether progress that had been made is lost."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from progress_monitor.config import RegressionConfig, StallConfig
+from progress_monitor.config import RegressionConfig
 from progress_monitor.judgement.noise import Floats, NoiseModel
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
 VOTE_DEVIATIONS = 6.5
 STEP_DEVIATIONS = 6.5
-SWING_DEVIATIONS = 8.0
-GRAINS_BACK = 1.5
 TICKS_SINCE = (5, 8, 16, 32)
 LEAST_BEFORE = 16
 
@@ -60,9 +58,7 @@ class RegressionRule:
                 self.peak = sample.level
             return self.active
         self.peak = max(self.peak, sample.level)
-        # A number that is rounded may go back by one step for nothing.
-        least = GRAINS_BACK * noise.grid.coarsest
-        drop = max(0.5 * self._drop if undone else self._drop, least)
+        drop = max(0.5 * self._drop if undone else self._drop, noise.grid.back)
         needed = max(drop, VOTE_DEVIATIONS * noise.scatter_before)
         fallen = sample.progress <= self.peak - needed
         agreed = self._votes.add(fallen) and fallen
@@ -130,42 +126,3 @@ def step_of(values: Floats, since: int, correlation: float) -> tuple[float, floa
     inverse = np.linalg.inv(white[:3] @ white[:3].T)
     step = float(inverse[2] @ (white[:3] @ white[3]))
     return step, head * math.sqrt(float(inverse[2, 2]))
-
-
-class LoopRule:
-    """Up and down without net gain over several allowances.
-
-    Turning points are those of the filtered level at which it comes back by ``loop_swing``.
-    """
-
-    def __init__(self, config: StallConfig) -> None:
-        self._swing = config.loop_swing
-        self._allowances = config.loop_allowances
-        self._gain = 0.5 * config.minimum_gain
-        self.restart()
-
-    def restart(self) -> None:
-        self._best: float | None = None
-        self.since = 0.0
-        self.falls = 0
-        self._rising = True
-        self._extreme = 0.0
-
-    def update(self, sample: Sample, allowance: float, noise: NoiseModel) -> bool:
-        """Judge one tick and return whether the task goes round in circles."""
-        grain = GRAINS_BACK * noise.grid.coarsest
-        swing = max(self._swing, SWING_DEVIATIONS * noise.jitter, grain)
-        if self._best is None or sample.level >= self._best + self._gain:
-            self._best, self.since = sample.level, sample.time
-            self.falls, self._rising, self._extreme = 0, True, sample.level
-            return False
-        if self._rising:
-            self._extreme = max(self._extreme, sample.level)
-            if sample.level <= self._extreme - swing:
-                self._rising, self._extreme = False, sample.level
-                self.falls += 1
-        else:
-            self._extreme = min(self._extreme, sample.level)
-            if sample.level >= self._extreme + swing:
-                self._rising, self._extreme = True, sample.level
-        return self.falls >= 2 and sample.time - self.since >= self._allowances * allowance

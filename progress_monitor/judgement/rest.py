@@ -81,4 +81,6 @@ def steady_rise(series: Floats) -> float:
         return math.inf
     rho = min(max(float(left[1:] @ left[:-1]) / power, 0.0), 0.9)
     independent = len(series) * (1.0 - rho) / (1.0 + rho)
-    return 0.5 * independent * math.log1p(slope * slope * square / power)
+    # A line that may rise fits better than a constant anyhow (Schwarz 1978).
+    by_chance = 0.5 * math.log(len(series))
+    return max(0.5 * independent * math.log1p(slope * slope * square / power) - by_chance, 0.0)

@@ -7,22 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from progress_monitor.config import StallConfig
-from progress_monitor.judgement.circles import goes_in_circles
 from progress_monitor.judgement.gain import NOTHING, no_gain
-from progress_monitor.judgement.noise import (
-    Floats,
-    NoiseModel,
-    repeat_themselves,
-    scatter_now,
-    stand_still,
-)
+from progress_monitor.judgement.looping import LoopRule
+from progress_monitor.judgement.noise import Floats, NoiseModel, scatter_now
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
 QUIET = 0.42
 """Scatter, in minimum gains, up to which half a gain is told from noise by eye."""
-FINE = 0.4
-"""Grid, in minimum gains, on which numbers that scatter do not fall together."""
 GRAIN_MARGIN = 1.5
 CLEAR_NATS = 11.0
 RELEASE_DEVIATIONS = 3.5
@@ -70,9 +62,9 @@ class StallRule:
         allowance: float,
         interval: float,
         noise: NoiseModel,
+        loop: LoopRule,
         against: float = 0.0,
         held: bool = False,
-        swings: bool = False,
     ) -> bool:
         """Judge the newest of ``samples`` (oldest first) and return whether the task is stalled.
 
@@ -81,7 +73,6 @@ class StallRule:
         :param interval: usual observed time between ticks, s; NaN if not known.
         :param against: evidence of other kinds that work goes on, nats.
         :param held: whether the number is kept because nothing moves; it does not scatter then.
-        :param swings: whether it goes up and down by more than noise does; that is no scatter.
         """
         newest = samples[-1]
         if self.baseline is None:
@@ -96,8 +87,8 @@ class StallRule:
         self.test = NOTHING
         self._cannot_tell = False
         recent = values[np.searchsorted(times, self.since - 1e-9) :]
-        quiet = held or swings or self._is_quiet(recent, noise)
-        self.in_circles = swings or (not quiet and goes_in_circles(recent))
+        quiet = held or self._is_quiet(recent, noise)
+        self.in_circles = not quiet and loop.goes_round(recent)
         if quiet or self.in_circles:
             self._gained_at = max(self.since, self._gained_at)
             self._set_active(timed_out, newest)
@@ -132,14 +123,10 @@ class StallRule:
         That is so where the numbers do not scatter in general, and where they repeat themselves
         now, whatever they did before; unless it is by rounding that they do.
         """
-        # A grid that is known has been waited for already.
-        grain = 0.0 if noise.grid.grain else noise.grid.coarsest
         gain = self._config.minimum_gain
-        quiet = max(noise.scatter_behind, scatter_now(recent)) <= QUIET * gain
-        if quiet or repeat_themselves(recent, gain, noise.jitter, grain):
+        if max(noise.scatter_behind, scatter_now(recent)) <= QUIET * gain:
             return True
-        grid = noise.grid.grain or noise.grid.coarsest
-        return grid <= FINE * gain and stand_still(recent, gain)
+        return noise.stand_still(recent, gain)
 
     def rest(self, time: float) -> None:
         """Nothing has moved since ``time``: what was gained later was a change of mind."""

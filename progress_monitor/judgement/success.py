@@ -8,15 +8,13 @@ from collections import deque
 import numpy as np
 
 from progress_monitor.config import RegressionConfig, SuccessConfig
-from progress_monitor.judgement.noise import NoiseModel, repeat_themselves
+from progress_monitor.judgement.noise import NoiseModel
 from progress_monitor.judgement.votes import Votes
 from progress_monitor.types import Estimate, Verdict
 
 DEVIATIONS = 2.0
 CLEAR_NATS = 2.0 * DEVIATIONS**2
 MOST_TICKS = 24
-REPEATED_TICKS = 4
-"""Numbers in a row that say by themselves whether they scatter now."""
 
 
 class SuccessRule:
@@ -76,10 +74,7 @@ class SuccessRule:
         """
         margin = max(1.0 - self._config.progress, 1e-3)
         recent = np.array(self._recent)[::-1]
-        newest = recent[:REPEATED_TICKS]
-        if len(newest) == REPEATED_TICKS and repeat_themselves(
-            newest, 0.5 * margin, noise.jitter, trimmed=0.0
-        ):
+        if noise.stand_still(recent[: self._config.confirm], 0.5 * margin):
             return True
         if DEVIATIONS * noise.long_run <= margin * math.sqrt(self._config.confirm):
             return True

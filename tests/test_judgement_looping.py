@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import TASK, ScriptedBackend, answer_text, config, live, play
 
-from progress_monitor.judgement.circles import goes_in_circles
+from progress_monitor.judgement.looping import goes_in_circles
 from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.types import StallCause
 
