@@ -12,10 +12,11 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+import ros_helpers
 from py_trees.common import Status
 from py_trees.trees import BehaviourTree
 from ros_fake_robot import FakeRobot
-from ros_helpers import Probe, Process, arguments, fresh_domain, monitor_command, running
+from ros_helpers import Process, arguments, monitor_command, world_of
 from std_msgs.msg import String
 
 from progress_monitor.msg import MonitorStatus, Progress
@@ -27,39 +28,21 @@ EXAMPLES = ROOT / 'examples'
 SUPERVISOR = ['-m', 'progress_monitor.ros.supervisor_node']
 
 
-class World:
-    def __init__(self, probe: Probe, folder: Path, domain: int) -> None:
-        self.probe, self._folder, self._domain = probe, folder, domain
-        self._processes: list[Process] = []
-
-    def start(self, command: list[str]) -> Process:
-        log = self._folder / f'{len(self._processes)}.example.log'
-        process = Process(self._domain, command, log)
-        self._processes.append(process)
-        return process
+class World(ros_helpers.World):
+    """A domain with examples and supervisors."""
 
     def example(self, name: str, *more: str) -> Process:
         return self.start(['-u', str(EXAMPLES / name), *more])
 
     def supervise(self, **values: Any) -> Process:
-        given = {'state_file': str(self._folder / 'record.json'), **values}
+        given = {'state_file': str(self.folder / 'record.json'), **values}
         return self.start([*SUPERVISOR, *arguments(given)])
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.stop()
-            print(process.output())
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    domain = fresh_domain()
-    with running(tmp_path, domain) as (probe, _):
-        made = World(probe, tmp_path, domain)
-        try:
-            yield made
-        finally:
-            made.close()
+    with world_of(World, tmp_path) as made:
+        yield made
 
 
 def test_a_plain_script_follows_a_task_to_its_end(world: World) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+import ros_helpers
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ros_fake_robot import FakeRobot
-from ros_helpers import Probe, Process, arguments, fresh_domain, running
+from ros_helpers import Probe, Process, arguments, fresh_domain, running, world_of
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
@@ -35,15 +36,12 @@ def command(state: Path, **values: Any) -> list[str]:
     return [*MODULE, *arguments(given)]
 
 
-class World:
+class World(ros_helpers.World):
     """A domain with a robot, a monitor and supervisors that come and go."""
 
     def __init__(self, probe: Probe, folder: Path, domain: int) -> None:
-        self.probe = probe
+        super().__init__(probe, folder, domain)
         self.robot = FakeRobot(probe.node)
-        self._folder = folder
-        self._domain = domain
-        self._processes: list[Process] = []
         self.diagnostics: list[DiagnosticStatus] = []
         probe.node.create_subscription(
             DiagnosticArray,
@@ -53,10 +51,7 @@ class World:
         )
 
     def supervise(self, *more: str, **values: Any) -> Process:
-        log = self._folder / f'supervisor{len(self._processes)}.log'
-        process = Process(self._domain, [*command(self._folder, **values), *more], log)
-        self._processes.append(process)
-        return process
+        return self.start([*command(self.folder, **values), *more])
 
     def wait_kind(self, kind: int, times: int = 1) -> None:
         self.probe.wait(
@@ -67,11 +62,6 @@ class World:
         self.diagnostics.clear()
         self.probe.wait(lambda: any(text in item.message for item in self.diagnostics), what=text)
         return next(item for item in self.diagnostics if text in item.message)
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.stop()
-            print(process.output())
 
 
 def wait_said(process: Process, words: str) -> None:
@@ -84,13 +74,8 @@ def wait_said(process: Process, words: str) -> None:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    domain = fresh_domain()
-    with running(tmp_path, domain) as (probe, _):
-        made = World(probe, tmp_path, domain)
-        try:
-            yield made
-        finally:
-            made.close()
+    with world_of(World, tmp_path) as made:
+        yield made
 
 
 def test_each_event_is_replanned_for_once_and_acknowledged(world: World) -> None:
