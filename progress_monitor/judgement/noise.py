@@ -23,6 +23,8 @@ LEAST_DISTINCT = 3
 """Different numbers on a grid from which it is taken for the model's own."""
 PRIOR_CORRELATION = 0.6
 FIRST_CORRELATION = 0.5
+DOUBTED_CORRELATION = 0.7
+"""What successive numbers may hang together by, before that is known."""
 PRIOR_TICKS = 30
 """Before they are seen, successive numbers are taken to hang together, by so many ticks' weight."""
 SPREAD_TICKS = 2
@@ -103,10 +105,11 @@ class NoiseModel:
         return self._known[0] if self._known else 0.0
 
     @property
-    def scatter_behind(self) -> float:
-        """The scatter that may be behind what neighbours differ by, until correlation is known."""
-        few = len(self._residuals) < LEAST_RESIDUALS
-        return self.scatter / _jitter(FIRST_CORRELATION) if few else self.scatter
+    def behind(self) -> tuple[float, float]:
+        """Scatter and correlation that may be behind the numbers, also while little is known."""
+        if len(self._residuals) < LEAST_RESIDUALS:
+            return self.scatter / _jitter(DOUBTED_CORRELATION), DOUBTED_CORRELATION
+        return self.scatter, self.correlation
 
     @property
     def long_run(self) -> float:
