@@ -9,7 +9,7 @@ import numpy as np
 from progress_monitor.config import StallConfig
 from progress_monitor.judgement.gain import NOTHING, no_gain
 from progress_monitor.judgement.looping import LoopRule
-from progress_monitor.judgement.noise import Floats, NoiseModel, scatter_now
+from progress_monitor.judgement.noise import Floats, NoiseModel, scatter_now, stand_still
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
@@ -119,7 +119,7 @@ class StallRule:
         gain = self._config.minimum_gain
         if max(noise.behind[0], scatter_now(recent)) <= QUIET * gain:
             return True
-        return noise.stand_still(recent, gain)
+        return stand_still(recent, gain, noise.grid.coarsest)
 
     def rest(self, time: float) -> None:
         """Nothing has moved since ``time``: what was gained later was a change of mind."""
