@@ -97,6 +97,17 @@ def test_steady_work_under_noise_is_not_called(points):
         assert [report.cause for _, report in judged(numbers, frames, 15.0)] == []
 
 
+def test_numbers_that_are_rounded_fall_together_and_do_not_stand_still():
+    """At 7.5 s an allowance is little more than one step of the grid at twice the minimum gain."""
+    truth = steady_series(2, 7.5)
+    noise = Noise(2.0, 0.7, rounding=0.05)
+    called = 0
+    for seed in range(16):
+        numbers, frames = noise.over(truth, np.random.default_rng(seed))
+        called += any(report.stalled for _, report in judged(numbers, frames, 7.5))
+    assert called <= 1
+
+
 @pytest.mark.parametrize('points', [2.0, 5.0, 8.0])
 def test_a_stall_under_noise_is_found_later_and_not_never(points):
     truth = np.concatenate((np.linspace(0.0, 0.6, 120), np.full(400, 0.6)))
@@ -106,26 +117,32 @@ def test_a_stall_under_noise_is_found_later_and_not_never(points):
     assert 120 + 20 <= calls[-1] <= 120 + 4 * 30
 
 
+def certainty(seconds: float, scatter: float, rho: float) -> float:
+    """Nats by which so much of this noise tells no gain from twice the minimum, in the mean."""
+    ticks = 2.0 * seconds + 1.0
+    step, blur = 2.0 * GAIN / 30.0, scatter * math.sqrt((1.0 + rho) / (1.0 - rho))
+    return step**2 * ticks**3 / (24.0 * blur**2) if blur else math.inf
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 1000), st.sampled_from([0.02, 0.04, 0.06]), st.sampled_from([0.0, 0.5]))
 def test_noise_never_makes_a_call_earlier_than_certainty_allows(seed, scatter, rho):
-    """Whatever is called, the numbers up to there tell no gain from twice the minimum."""
     numbers = 0.5 + scatter * correlated(160, rho, seed)
     seconds = first_call(numbers, 15.0)
     assert seconds >= 15.0
-    ticks = min(2.0 * seconds + 1.0, 160.0)
-    step, blur = 2.0 * GAIN / 30.0, scatter * math.sqrt((1.0 + rho) / (1.0 - rho))
-    # Expected log-likelihood ratio of the slopes of straight lines; what is seen of it scatters.
-    assert step**2 * ticks**3 / (24.0 * blur**2) >= 1.5
+    # What is seen of it scatters.
+    assert certainty(min(seconds, 80.0), scatter, rho) >= 1.5
 
 
 @pytest.mark.parametrize('seed', range(4))
 def test_more_of_the_same_noise_makes_calls_later(seed):
     noise = correlated(400, 0.0, seed)
-    delays = [first_call(0.5 + scatter * noise, 15.0) for scatter in (0.0, 0.03, 0.06, 0.12)]
+    scatters = (0.0, 0.03, 0.06, 0.12)
+    delays = [first_call(0.5 + scatter * noise, 15.0) for scatter in scatters]
     assert delays == sorted(delays)
     assert delays[0] <= 3.0 + 15.0 + 1.5
-    assert delays[-1] > delays[0]
+    for seconds, scatter in zip(delays, scatters, strict=True):
+        assert certainty(seconds, scatter, 0.0) >= 1.5
 
 
 @settings(max_examples=15)

@@ -19,10 +19,13 @@ _SMALLEST_CHANGE = 1e-4
 GRAINS = (0.25, 0.2, 0.1, 0.05, 0.02, 0.01)
 ON_GRID = 0.9
 GRAINS_BACK = 1.5
+LEAST_CHANGES = 8
 LEAST_DISTINCT = 3
 """Different numbers on a grid from which it is taken for the model's own."""
 PRIOR_CORRELATION = 0.6
 FIRST_CORRELATION = 0.5
+DOUBTED_CORRELATION = 0.7
+"""What successive numbers may hang together by, before that is known."""
 PRIOR_TICKS = 30
 """Before they are seen, successive numbers are taken to hang together, by so many ticks' weight."""
 SPREAD_TICKS = 2
@@ -103,10 +106,11 @@ class NoiseModel:
         return self._known[0] if self._known else 0.0
 
     @property
-    def scatter_behind(self) -> float:
-        """The scatter that may be behind what neighbours differ by, until correlation is known."""
-        few = len(self._residuals) < LEAST_RESIDUALS
-        return self.scatter / _jitter(FIRST_CORRELATION) if few else self.scatter
+    def behind(self) -> tuple[float, float]:
+        """Scatter and correlation that may be behind the numbers, also while little is known."""
+        if len(self._residuals) < LEAST_RESIDUALS:
+            return self.scatter / _jitter(DOUBTED_CORRELATION), DOUBTED_CORRELATION
+        return self.scatter, self.correlation
 
     @property
     def long_run(self) -> float:
@@ -124,23 +128,6 @@ class NoiseModel:
         """What the number of frames shown adds to the number; 0 for a count of 0."""
         known = frames > 0.0
         return np.where(known, self.per_frame * (frames - self._typical_frames), 0.0)
-
-    def stand_still(self, values: Floats, asked: float) -> bool:
-        """Whether numbers are one and the same: all of a few, most of many in either half.
-
-        Noise does not do that: of numbers that scatter by a minimum gain or more, hardly one in
-        ten is the same as their median. A model that now and then misreads a picture at rest does.
-        Numbers that are rounded more coarsely than what is asked of them fall together anyhow.
-
-        :param values: (ticks,) progress 0..1, oldest first; :param asked: the difference that is
-            asked of them, 0..1.
-        """
-        half = len(values) // 2
-        if not half or self.grid.coarsest > FINE * asked:
-            return False
-        same = np.abs(values - quantile(values, 0.5)) <= REPEATED * asked
-        needed = MOST if len(values) >= FEW else 1.0
-        return bool(min(same[:half].mean(), same[half:].mean()) >= needed)
 
     def add(self, times: Floats, values: Floats, frames: Floats, spread: float) -> None:
         """Learn from the series up to its newest tick.
@@ -251,6 +238,11 @@ class Grid:
         return grain if grain and len(self._distinct[grain]) >= LEAST_DISTINCT else 0.0
 
     @property
+    def proven(self) -> float:
+        """The coarsest grid, or 0 before so many changes of the number that chance made none."""
+        return self.coarsest if self._seen >= LEAST_CHANGES else 0.0
+
+    @property
     def back(self) -> float:
         """By how much a number that is rounded may go back for nothing, 0..1."""
         return GRAINS_BACK * self.coarsest
@@ -264,6 +256,24 @@ def scatter_now(values: Floats) -> float:
     off = np.sort(np.abs(values[1:-1] - 0.5 * (values[2:] + values[:-2])))
     kept = off[: len(off) - math.ceil(TRIMMED * len(off))]
     return math.sqrt(float(kept @ kept) / len(kept) / 1.5) if len(kept) else 0.0
+
+
+def stand_still(values: Floats, asked: float, grid: float) -> bool:
+    """Whether numbers are one and the same: all of a few, most of many in either half.
+
+    Noise does not do that: of numbers that scatter by a minimum gain or more, hardly one in ten is
+    the same as their median. A model that now and then misreads a picture at rest does. Numbers
+    that are rounded more coarsely than what is asked of them fall together anyhow.
+
+    :param values: (ticks,) progress 0..1, oldest first; :param asked: the difference that is asked
+        of them, 0..1; :param grid: what they are rounded to, or may be, 0..1.
+    """
+    half = len(values) // 2
+    if not half or grid > FINE * asked:
+        return False
+    same = np.abs(values - quantile(values, 0.5)) <= REPEATED * asked
+    needed = MOST if len(values) >= FEW else 1.0
+    return bool(min(same[:half].mean(), same[half:].mean()) >= needed)
 
 
 def _middle_residual(times: Floats, values: Floats) -> float:

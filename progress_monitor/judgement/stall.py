@@ -9,7 +9,7 @@ import numpy as np
 from progress_monitor.config import StallConfig
 from progress_monitor.judgement.gain import NOTHING, no_gain
 from progress_monitor.judgement.looping import LoopRule
-from progress_monitor.judgement.noise import Floats, NoiseModel, scatter_now
+from progress_monitor.judgement.noise import Floats, NoiseModel, scatter_now, stand_still
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
@@ -93,15 +93,8 @@ class StallRule:
             self._gained_at = max(self.since, self._gained_at)
             self._set_active(timed_out, newest)
             return self.active
-        self.test = no_gain(
-            times,
-            values,
-            allowance,
-            self._config.minimum_gain,
-            noise.scatter_behind,
-            noise.correlation,
-            noise.grid.grain,
-        )
+        gain, grain = self._config.minimum_gain, noise.grid.grain
+        self.test = no_gain(times, values, allowance, gain, *noise.behind, grain)
         if self.test.gained:
             self._gained_at = newest.time
         clear = self.test.odds - against >= CLEAR_NATS
@@ -124,9 +117,9 @@ class StallRule:
         now, whatever they did before; unless it is by rounding that they do.
         """
         gain = self._config.minimum_gain
-        if max(noise.scatter_behind, scatter_now(recent)) <= QUIET * gain:
+        if max(noise.behind[0], scatter_now(recent)) <= QUIET * gain:
             return True
-        return noise.stand_still(recent, gain)
+        return stand_still(recent, gain, noise.grid.coarsest)
 
     def rest(self, time: float) -> None:
         """Nothing has moved since ``time``: what was gained later was a change of mind."""

@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 
 from progress_monitor.config import RegressionConfig, SuccessConfig
-from progress_monitor.judgement.noise import NoiseModel
+from progress_monitor.judgement.noise import NoiseModel, stand_still
 from progress_monitor.judgement.votes import Votes
 from progress_monitor.types import Estimate, Verdict
 
@@ -74,7 +74,8 @@ class SuccessRule:
         """
         margin = max(1.0 - self._config.progress, 1e-3)
         recent = np.array(self._recent)[::-1]
-        if noise.stand_still(recent[: self._config.confirm], 0.5 * margin):
+        newest = recent[: self._config.confirm]
+        if stand_still(newest, 0.5 * margin, noise.grid.proven):
             return True
         if DEVIATIONS * noise.long_run <= margin * math.sqrt(self._config.confirm):
             return True
