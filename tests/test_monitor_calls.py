@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -19,6 +20,7 @@ from judging import (
     states,
     watch,
 )
+from synchronous import generated
 
 from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.parameters import ParameterError
@@ -41,6 +43,19 @@ def test_steady_progress_ends_in_success_without_a_stall():
     assert updates[-1].ticks == 33
     assert updates[-1].frames_received == 161
     assert updates[-1].frames_skipped == 161 - 33
+
+
+def test_an_end_that_the_adapter_is_known_to_see_too_early_is_no_success_and_no_stall():
+    def script(seconds):
+        said = generated(ramp(seconds), percent=min(100.0 * seconds / 12.0, 100.0))
+        return dataclasses.replace(said, end_doubtful=True)
+
+    _, _, updates = watch(script, 30.0)
+    assert not [update for update in updates if update.successes or update.stalls]
+    assert updates[-1].state is State.UNSURE
+    assert 'of unfinished work' in updates[-1].message
+    working = [update for update in updates if update.now_ns < ns(11.0)]
+    assert working[-1].state is State.PROGRESSING
 
 
 def test_progress_and_rate_follow_a_ramp_without_delay():
