@@ -124,10 +124,17 @@ def test_the_allowance_of_the_task_comes_first():
     assert ns(17.0) <= next(u.now_ns for u in updates if u.stalls) <= ns(18.6)
 
 
-@pytest.mark.parametrize('entry', ['no number', '=5', 'step=', 'step=-3', 'step=soon', 'step=nan'])
-def test_step_allowances_that_cannot_be_read_are_named(entry):
+@pytest.mark.parametrize(
+    'entries',
+    [
+        *((entry,) for entry in ('no number', '=5', 'step=', 'step=-3', 'step=soon', 'step=nan')),
+        (f'{"step" * 1000}=5',),
+        tuple(f'step {number}=5' for number in range(1000)),
+    ],
+)
+def test_step_allowances_that_cannot_be_read_or_compared_are_named(entries):
     with pytest.raises(ParameterError, match=r'stall\.step_allowances'):
-        ProgressMonitor(config(stall__step_allowances=(entry,)), ScriptedBackend(ramp))
+        ProgressMonitor(config(stall__step_allowances=entries), ScriptedBackend(ramp))
 
 
 def test_lost_progress_is_a_regression_with_its_onset():
