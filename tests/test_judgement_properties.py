@@ -145,10 +145,12 @@ def test_a_frozen_series_always_stalls_and_is_called_in_time(gaps, noise, level)
 )
 @example([(0.3, 'go')] + [(0.3, 'jump')] * 6 + [(0.5, 'go')] * 24, 12.0)
 @example([(0.7, 'go'), (0.3, 'jump')] * 8 + [(0.7, 'go')] * 24, 12.0)
+@example(([(0.5, 'go')] * 2 + [(0.5, 'jump')] * 6) * 4 + [(0.5, 'go')] * 2, 12.0)
 def test_jumps_duplicates_and_reordering_make_no_call(ticks, jump):
-    # Seven jumps of eight are no jumps, but the pace.
+    # Seven jumps of eight are no jumps, but the pace; and so are two and nothing else.
     jumps = [kind == 'jump' for _, kind in ticks]
     assume(all(sum(jumps[at : at + 8]) < 7 for at in range(len(jumps))))
+    assume(not all(jumps[1:3]))
     judge = Judge(CONFIG, TASK)
     clock = work = 0.0
     series: list[tuple[float, float]] = []

@@ -14,8 +14,8 @@ class ObservedClock:
 
     A gap is more than four usual intervals between ticks, and at least a second. So neither
     silence nor a jump of the clock counts. What is usual is the second shortest of the last eight
-    intervals, gaps among them: jumps that come often are still jumps, and a model that has become
-    slow is soon known to be so.
+    intervals, gaps among them, and before there are eight the shortest: jumps that come often are
+    still jumps, and a model that has become slow is soon known to be so.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,9 @@ class ObservedClock:
 
     def _usual(self) -> float:
         ordered = sorted(self._intervals)
-        return ordered[(len(ordered) - 1) // 4] if ordered else 0.0
+        if len(ordered) < INTERVALS:
+            return ordered[0] if ordered else 0.0
+        return ordered[1]
 
 
 class Suspension:
