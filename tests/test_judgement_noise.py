@@ -26,7 +26,13 @@ from progress_monitor.types import (
     SuccessReport,
     Verdict,
 )
-from progress_monitor_lab.bench.noise import Noise, fallen_series, judged, steady_series
+from progress_monitor_lab.bench.noise import (
+    Noise,
+    fallen_series,
+    judged,
+    stalled_series,
+    steady_series,
+)
 
 GAIN = 0.03
 STEP = 'Pull the drawer open'
@@ -106,6 +112,18 @@ def test_numbers_that_are_rounded_fall_together_and_do_not_stand_still():
         numbers, frames = noise.over(truth, np.random.default_rng(seed))
         called += any(report.stalled for _, report in judged(numbers, frames, 7.5))
     assert called <= 1
+
+
+@pytest.mark.parametrize('allowance', [7.5, 15.0])
+def test_rounded_numbers_without_noise_are_called_once_the_next_step_is_due(allowance):
+    noise = Noise(0.0, rounding=0.05)
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        truth, onset = stalled_series(8.0 * allowance, allowance, random)
+        numbers, frames = noise.over(truth, random)
+        calls = [at for at, it in judged(numbers, frames, allowance, onset) if it.stalled]
+        assert calls
+        assert calls[-1] <= onset + 2.0 * 1.8 * allowance
 
 
 @pytest.mark.parametrize('points', [2.0, 5.0, 8.0])

@@ -141,7 +141,7 @@ def test_a_frozen_series_always_stalls_and_is_called_in_time(gaps, noise, level)
         min_size=20,
         max_size=60,
     ),
-    st.floats(2.5, 1e5),
+    st.floats(2.6, 1e5),
 )
 @example([(0.3, 'go')] + [(0.3, 'jump')] * 6 + [(0.5, 'go')] * 24, 12.0)
 @example([(0.7, 'go'), (0.3, 'jump')] * 8 + [(0.7, 'go')] * 24, 12.0)

@@ -96,9 +96,9 @@ class NoiseModel:
         self.per_frame = 0.0
 
     @property
-    def ticks(self) -> int:
-        """Residuals that the scatter is known from."""
-        return len(self._residuals)
+    def known(self) -> bool:
+        """Whether the scatter is known from the numbers' residuals."""
+        return len(self._residuals) >= LEAST_RESIDUALS
 
     @property
     def scatter_before(self) -> float:
@@ -108,7 +108,7 @@ class NoiseModel:
     @property
     def behind(self) -> tuple[float, float]:
         """Scatter and correlation that may be behind the numbers, also while little is known."""
-        if len(self._residuals) < LEAST_RESIDUALS:
+        if not self.known:
             return self.scatter / _jitter(DOUBTED_CORRELATION), DOUBTED_CORRELATION
         return self.scatter, self.correlation
 
@@ -153,7 +153,7 @@ class NoiseModel:
 
     def _learn(self, frames: Floats) -> None:
         self.jitter = _robust_rms(np.array(self._near)) if self._near else 0.0
-        if len(self._residuals) < LEAST_RESIDUALS:
+        if not self.known:
             self.correlation = FIRST_CORRELATION
             self.scatter = self._first_scatter()
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,13 +10,14 @@ import numpy as np
 from progress_monitor.config import StallConfig
 from progress_monitor.judgement.gain import NOTHING, no_gain
 from progress_monitor.judgement.looping import LoopRule
-from progress_monitor.judgement.noise import Floats, NoiseModel, scatter_now, stand_still
+from progress_monitor.judgement.noise import REPEATED, Floats, NoiseModel, scatter_now, stand_still
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
 QUIET = 0.42
 """Scatter, in minimum gains, up to which half a gain is told from noise by eye."""
 GRAIN_MARGIN = 1.5
+DUE_DEVIATIONS = 3.0
 CLEAR_NATS = 11.0
 RELEASE_DEVIATIONS = 3.5
 
@@ -78,6 +80,7 @@ class StallRule:
         if self.baseline is None:
             self._measure_from(newest)
             return False
+        missed = 2.0 * self._config.minimum_gain * (newest.time - self.since) / allowance
         allowance *= self._patience(noise.grid.grain)
         times, values = series[:, np.searchsorted(series[0], self._start - 1e-9) :]
         if self.active:
@@ -87,7 +90,7 @@ class StallRule:
         self.test = NOTHING
         self._cannot_tell = False
         recent = values[np.searchsorted(times, self.since - 1e-9) :]
-        quiet = held or self._is_quiet(recent, noise)
+        quiet = held or self._is_quiet(recent, missed, noise)
         self.in_circles = not quiet and loop.goes_round(recent)
         if quiet or self.in_circles:
             self._gained_at = max(self.since, self._gained_at)
@@ -110,16 +113,24 @@ class StallRule:
         """Allowances that numbers rounded to ``grain`` may stand still for at twice the gain."""
         return max(1.0, GRAIN_MARGIN * grain / (2.0 * self._config.minimum_gain))
 
-    def _is_quiet(self, recent: Floats, noise: NoiseModel) -> bool:
+    def _is_quiet(self, recent: Floats, missed: float, noise: NoiseModel) -> bool:
         """Whether half a gain is told from noise by eye in the numbers since the baseline.
 
-        That is so where the numbers do not scatter in general, and where they repeat themselves
-        now, whatever they did before; unless it is by rounding that they do.
+        That is so where the numbers do not scatter in general, and where they stand still now,
+        whatever they did before. Those that are rounded do so until they are due for the next step.
+
+        :param missed: what twice the minimum gain would have come to since the baseline, 0..1.
         """
-        gain = self._config.minimum_gain
-        if max(noise.behind[0], scatter_now(recent)) <= QUIET * gain:
+        gain, grain = self._config.minimum_gain, noise.grid.grain
+        scatter = noise.behind[0]
+        if max(scatter, scatter_now(recent)) <= QUIET * gain:
             return True
-        return stand_still(recent, gain, noise.grid.coarsest)
+        if stand_still(recent, gain, noise.grid.coarsest):
+            return True
+        if not grain or not noise.known or np.ptp(recent) > REPEATED * gain:
+            return False
+        bare = math.sqrt(max(scatter**2 - grain**2 / 12.0, 0.0))
+        return missed >= grain + DUE_DEVIATIONS * bare
 
     def rest(self, time: float) -> None:
         """Nothing has moved since ``time``: what was gained later was a change of mind."""
