@@ -35,6 +35,7 @@ from progress_monitor.types import (
 from progress_monitor.watched import WatchedTask
 
 TASK_CHARACTERS = 4000
+TASK_ID_CHARACTERS = 200
 HISTORY_SAMPLES = 64
 _UNLOADED = (BackendState.DOWNLOADING, BackendState.LOADING, BackendState.STOPPED)
 _STATE_MESSAGES = {
@@ -58,7 +59,8 @@ def validate(config: MonitorConfig, cameras: Sequence[str]) -> None:
 def check_task(task: Task) -> None:
     """Check whether ``task`` can be watched.
 
-    :raises ValueError: if it has no text, one that is too long, or one that is not Unicode.
+    :raises ValueError: if it has no text, one that is too long, or one that is not Unicode; or if
+        its id, which every message carries, is too long or cannot be printed on a line.
     """
     if not task.text.strip():
         raise ValueError('task: the text is empty; say what the robot is to do')
@@ -69,6 +71,12 @@ def check_task(task: Task) -> None:
         )
     if not is_unicode(task.text):
         raise ValueError('task: the text is not valid Unicode; type it anew')
+    if len(task.task_id) > TASK_ID_CHARACTERS:
+        raise ValueError(
+            f'task_id: {len(task.task_id)} characters; at most {TASK_ID_CHARACTERS} are taken'
+        )
+    if not task.task_id.isprintable():
+        raise ValueError('task_id: it holds line breaks or other characters that no id needs')
 
 
 class ProgressMonitor:

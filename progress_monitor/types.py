@@ -235,7 +235,8 @@ class Generated:
     in the tag's own unit, probabilities summing to 1; empty: not wanted, or the text holds none.
     ``scene_distance`` says how far the newest frame lies from the scenes that the checkpoint
     knows, above 1 where it knows no such scene; NaN where that cannot be told. ``adapter`` names
-    the adapter that answered, for a person; empty: the bare checkpoint.
+    the adapter that answered, for a person; empty: the bare checkpoint. ``end_doubtful``: its own
+    report has found that it takes unfinished work for done.
     """
 
     text: str
@@ -245,6 +246,7 @@ class Generated:
     number: tuple[tuple[float, float], ...] = ()
     scene_distance: float = NAN
     adapter: str = ''
+    end_doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,7 @@ class Scored:
     stats: DecodeStats
     scene_distance: float = NAN
     adapter: str = ''
+    end_doubtful: bool = False
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,10 @@ _CUT = {
     'window.max_images',
     Finish.TOKEN_LIMIT: 'limit of tokens; raise model.max_new_tokens',
 }
+_END_DOUBTFUL = (
+    'The adapter says that the task is done, and its report has found that it says so of '
+    'unfinished work.'
+)
 
 
 class WatchedTask:
@@ -113,6 +117,8 @@ class WatchedTask:
         self.trust.weigh(worth, why)
         if worth is Evidence.UNKNOWN_SCENE:
             estimate = _without_figures(estimate)
+        elif why == _END_DOUBTFUL:
+            estimate = replace(estimate, evidence=worth, verdict=Verdict.UNKNOWN)
         if worth is not Evidence.GOOD or self.trust.refused:
             self.judge.hold()
             return estimate
@@ -172,6 +178,8 @@ class WatchedTask:
         """What an answer is worth, and why where that does not say it."""
         if answer.scene_distance > UNKNOWN_FROM:
             return Evidence.UNKNOWN_SCENE, ''
+        if answer.end_doubtful and estimate.verdict is Verdict.DONE:
+            return Evidence.CONTRADICTION, _END_DOUBTFUL
         cut = _CUT.get(answer.finish) if isinstance(answer, Generated) else None
         if estimate.evidence is Evidence.NO_NUMBER and cut is not None:
             return Evidence.CUT_SHORT, f'The answer was cut by its {cut}.'

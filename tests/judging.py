@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,16 @@ from synchronous import Said, SynchronousBackend
 from progress_monitor.config import MonitorConfig
 from progress_monitor.monitor import ProgressMonitor
 from progress_monitor.parameters import build
-from progress_monitor.types import BackendState, Frame, MonitorUpdate, Request, Task, new_uid
+from progress_monitor.types import (
+    BackendState,
+    Frame,
+    MonitorUpdate,
+    Request,
+    StallReport,
+    State,
+    Task,
+    new_uid,
+)
 
 STEPS = ('Reach the handle', 'Pull the drawer open', 'Let go of the handle')
 TASK = Task('t', 'open the drawer')
@@ -103,3 +112,30 @@ def live(
     """Frames of a live camera; from ``rests_from`` on nothing moves before it."""
     stamps = [start + i * period for i in range(round((until - start) / period) + 1)]
     return [frame(stamp, rests_from=rests_from) for stamp in stamps]
+
+
+def watch(
+    script: Callable[[float], Said],
+    until: float,
+    frames: list[Frame] | None = None,
+    cameras: Sequence[str] = (),
+    **values: object,
+) -> tuple[ProgressMonitor, ScriptedBackend, list[MonitorUpdate]]:
+    """A monitor that has watched until so many seconds, its model, and all that it said."""
+    backend = ScriptedBackend(script)
+    monitor = ProgressMonitor(config(**values), backend, cameras)
+    monitor.set_task(TASK, 0)
+    updates = play(monitor, live(until) if frames is None else frames, until)
+    return monitor, backend, updates
+
+
+def calls(updates: Iterable[MonitorUpdate]) -> list[StallReport]:
+    return [report for update in updates for report in update.stalls]
+
+
+def states(updates: Iterable[MonitorUpdate]) -> set[State]:
+    return {update.state for update in updates}
+
+
+def ramp(seconds: float, rate: float = 1.0 / 12.0) -> str:
+    return answer_text(min(seconds * rate, 1.0))

@@ -270,6 +270,40 @@ def running(log: Path, domain: int, *commands: list[str]) -> Iterator[tuple[Prob
             print(process.output())
 
 
+class World:
+    """A domain with a probe, and processes that come and go."""
+
+    def __init__(self, probe: Probe, folder: Path, domain: int) -> None:
+        self.probe, self.folder = probe, folder
+        self._domain = domain
+        self._processes: list[Process] = []
+
+    def start(self, command: list[str]) -> Process:
+        log = self.folder / f'process{len(self._processes)}.log'
+        self._processes.append(Process(self._domain, command, log))
+        return self._processes[-1]
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.stop()
+            print(process.output())
+
+
+W = TypeVar('W', bound=World)
+
+
+@contextmanager
+def world_of(kind: type[W], folder: Path) -> Iterator[W]:
+    """A world of that kind; its processes are stopped and their logs shown on the way out."""
+    domain = fresh_domain()
+    with running(folder, domain) as (probe, _):
+        made = kind(probe, folder, domain)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
 def monitor_command(engine: str = 'picture', **values: Any) -> list[str]:
     """The monitor node with a fake model; parameter names with ``__`` for the dot."""
     given = {name.replace('__', '.'): value for name, value in values.items()}

@@ -73,6 +73,29 @@ def test_an_answer_tells_the_progress_and_the_steps_of_the_newest_frame(
     assert kinds == {'scene', 'task', 'prefix', 'done', 'working', 'undone', 'still'}
 
 
+def test_a_scene_at_rest_tells_nothing_of_whether_it_is_done() -> None:
+    # Most recordings rest when the task is done and nowhere else, some of them for long.
+    count = 100
+    stage = np.repeat((0, 1, 2), (20, 20, 60))
+    images = tuple((np.full((64, 64, 3), 20 + index, np.uint8),) for index in range(count))
+    progress = np.minimum(np.arange(count) / 40, 1.0)
+    shown = Demonstration('turn the knob', STEPS, images, progress, stage, 0.1, True)
+    pool = Pool()
+    renditions = [render(shown, pool, Look.plain(), np.random.default_rng(0))]
+    sampler = Sampler(renditions, pool, NodeConfig(), SMALL_CELL)
+    rng = np.random.default_rng(6)
+    done: dict[bool, list[bool]] = {True: [], False: []}
+    for _ in range(1500):
+        sample = sampler.draw(6, rng)
+        levels = {part.uid for part in sample.parts if isinstance(part, Frame)}
+        if '"turn the knob"' in str(sample.parts[-1]):
+            resting = len(levels) == 1 or min(levels) >= 40
+            done[resting].append('100%' in sample.answer)
+    assert len(done[True]) > 200
+    assert 0.15 < np.mean(done[True]) < 0.35
+    assert 0.15 < np.mean(done[False]) < 0.35
+
+
 def test_windows_hold_one_frame_or_those_of_the_monitor(
     sampler: tuple[Sampler, Pool, Demonstration],
 ) -> None:

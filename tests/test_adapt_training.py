@@ -202,6 +202,16 @@ def test_the_verdict_trusts_what_follows_the_work_and_nothing_else() -> None:
     assert 'another task' in decide({'other task': good}, True).sentence
 
 
+def test_an_end_is_doubtful_when_a_success_was_called_of_unfinished_work() -> None:
+    line = np.linspace(0.0, 1.0, 20)
+    for good in ((), (9.0,)):
+        assert not decide({'demonstration': curve('demonstration', line, good)}, True).end_doubtful
+    early = curve('held out 1', line, (6.0, 9.0))
+    assert decide({'held out 1': early}, True).end_doubtful
+    stopped = curve('stopped at 50 %', line * 0.5, (9.0,))
+    assert decide({'stopped at 50 %': replace(stopped, truth=line * 0.5)}, True).end_doubtful
+
+
 def test_thresholds_come_from_the_calibration() -> None:
     line = np.linspace(0.0, 1.0, 30)
     stopped = curve('stopped at 50 %', np.minimum(line, 0.5))
@@ -225,8 +235,13 @@ def test_the_command_adapts_and_reports(
     out = tmp_path / 'adapter'
     arguments = [str(tmp_path / 'demonstrations.json'), '--model', base, '--out', str(out)]
     # One step teaches a checkpoint of random weights nothing, and the verdict says so.
+    quick = 'progress_monitor:\n  ros__parameters:\n    window.sample_period: 0.25\n'
+    (tmp_path / 'quick.yaml').write_text(quick)
+    arguments += ['--params', str(tmp_path / 'quick.yaml')]
     assert main(['adapt', *arguments, '--steps', '1', '--device', 'cpu', '--threads', '1']) == 1
     report = json.loads((out / 'report.json').read_text())
+    # The pace of the monitor that is to watch.
+    assert set(np.round(np.diff(report['curves']['demonstration']['seconds']), 3)) == {0.25}
     assert report['trusted'] is False
     assert report['verdict'].startswith('Do not trust the monitor here')
     assert {'demonstration', 'held out 1', 'other task'} <= set(report['curves'])
@@ -245,6 +260,7 @@ def test_what_cannot_be_used_is_told_in_a_sentence(
     given = ['adapt', str(tmp_path / 'none.json'), '--model', base, '--out', str(tmp_path / 'a')]
     assert main(given) == 2
     assert 'holds no demonstration' in capsys.readouterr().err
+    assert main([*given, '--params', str(tmp_path / 'no.yaml')]) == 2
 
 
 def test_the_small_checkpoint_has_settings_of_its_own(base: str) -> None:

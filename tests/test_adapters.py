@@ -13,7 +13,12 @@ from safetensors.torch import load_file, save_file
 from synchronous import SynchronousBackend, generated
 from vlm_checkpoints import noise_frames, request, tiny_folder, tiny_vlm
 
-from progress_monitor.backends.messages import read_request, request_message
+from progress_monitor.backends.messages import (
+    answer_message,
+    read_answer,
+    read_request,
+    request_message,
+)
 from progress_monitor.backends.registry import make_backend
 from progress_monitor.config import MonitorConfig
 from progress_monitor.monitor import ProgressMonitor
@@ -171,6 +176,23 @@ def test_the_engine_knows_the_scenes_of_each_adapter(drawer, tmp_path):
     assert 'serves "Open the drawer."' in told
     assert 'beside the weights of adapter puck: unknown scenes are not told' in told
     assert 'beside the weights of adapter drawer' not in told
+
+
+def test_the_engine_passes_on_what_the_report_found_of_an_adapters_ends(drawer):
+    write_adaptation(drawer, tasks=[DRAWER, PUCK], doubtful_ends=['open the DRAWER'])
+    engine = load_engine(
+        ModelConfig(
+            path=BASE, adapters=(str(drawer),), quantization='none', device='cpu', max_pixels=4096
+        )
+    )
+    asked = request(noise_frames(1), 'Is it open?', max_new_tokens=2)
+    answers = [engine.answer(replace(asked, task=task), 60.0) for task in (DRAWER, PUCK, 'rest')]
+    assert [answer.end_doubtful for answer in answers] == [True, False, False]
+    assert read_answer(answer_message(1, answers[0], 0.0)) == answers[0]
+    assert 'takes unfinished work of "open the DRAWER" for done' in ' '.join(engine.info.notes)
+    write_adaptation(drawer, tasks=[DRAWER], doubtful_ends='all')
+    with pytest.raises(VLMError, match=r'adaptation\.json: "doubtful_ends" is no list of texts'):
+        configured(drawer)
 
 
 class Telling(SynchronousBackend):

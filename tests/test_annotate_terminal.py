@@ -76,7 +76,7 @@ def test_a_script_annotates_and_goes_on_from_what_it_wrote(
         ('dance\n', 2, 'line 1: dance: no command'),
         ('cut nan\n', 2, 'line 1: nan s lies outside'),
         ('cut f²\n', 2, 'no time'),
-        ('save\n', 2, 'stage 1: text: must be a text'),
+        ('save\n', 2, 'stage 1: text: must be a text, and is empty'),
         ('propose model\n', 2, 'no model was named'),
         ('text 1 a\nend 0 3\n', 2, 'there is no stage 0'),
         ('\x1b[2J\n', 2, 'no command'),

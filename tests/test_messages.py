@@ -137,3 +137,10 @@ def test_of_much_work_only_the_newest_is_done_and_errors_end_nothing() -> None:
 def test_a_stamp_comes_back_to_the_nanosecond(stamp_ns: int) -> None:
     image = image_message(np.zeros((2, 2, 3), np.uint8), stamp_ns, 'camera')
     assert to_ns(image.header.stamp) == to_ns(to_time(stamp_ns)) == stamp_ns
+
+
+@pytest.mark.parametrize(('stamp_ns', 'second'), [(-(10**18), 0), (2**62, 2**31 - 1)])
+def test_a_stamp_that_no_message_holds_is_the_nearest_that_one_does(
+    stamp_ns: int, second: int
+) -> None:
+    assert to_time(stamp_ns).sec == second

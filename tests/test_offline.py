@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bags import write_bag
-from rosbags.rosbag2 import StoragePlugin
+from bags import write_bag, write_ros1_bag
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from synchronous import Said, SynchronousBackend, generated
 
 from progress_monitor.__main__ import COMMANDS
@@ -207,6 +207,55 @@ def test_a_bag_is_played_by_the_stamps_of_its_headers(
     assert {row['camera'] for row in rows} == {topic}
     assert rows[4]['progress'] == pytest.approx(40, abs=3)
     assert (outcome.usable, outcome.notes) == (8, ())
+
+
+def _seen(path: Path) -> list[int]:
+    """The brightness of all pictures, in their order."""
+    return [int(item.image.mean()) for item in open_source(path, SourceOptions()).pictures()]
+
+
+@pytest.mark.parametrize('storage', StoragePlugin)
+@pytest.mark.parametrize('compression', [CompressionMode.FILE, CompressionMode.MESSAGE])
+def test_a_compressed_bag_is_read(
+    tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
+) -> None:
+    pytest.importorskip('sensor_msgs')
+    told = shots('/image', [40, 50, 60])
+    bag = write_bag(tmp_path / 'bag', told, storage, compression=compression)
+    assert _seen(bag) == pytest.approx([40, 50, 60], abs=2)
+
+
+@pytest.mark.parametrize('topic', ['/camera/image', '/camera/image/compressed'])
+def test_a_bag_of_ros_1_is_read(tmp_path: Path, topic: str) -> None:
+    pytest.importorskip('sensor_msgs')
+    bag = write_ros1_bag(tmp_path / 'run.bag', shots(topic, [40 + 2 * i for i in range(40)]))
+    assert run(bag, Brightness(), tmp_path / 'out').usable == 8
+    assert lines(tmp_path / 'out')[4]['progress'] == pytest.approx(40, abs=3)
+
+
+@pytest.mark.parametrize('storage', StoragePlugin)
+def test_all_files_of_a_bag_without_metadata_are_read(
+    tmp_path: Path, storage: StoragePlugin
+) -> None:
+    pytest.importorskip('sensor_msgs')
+    bag = tmp_path / 'split'
+    bag.mkdir()
+    told = shots('/image', [40, 50, 60, 70])
+    for number, part in enumerate((told[:2], told[2:])):
+        written = next(
+            item
+            for item in write_bag(tmp_path / f'{number}', part, storage).iterdir()
+            if item.suffix != '.yaml'
+        )
+        written.rename(bag / f'split_{number}{written.suffix}')
+    assert _seen(bag) == pytest.approx([40, 50, 60, 70], abs=2)
+
+
+def test_a_camera_recorded_raw_and_compressed_is_one(tmp_path: Path) -> None:
+    topics = ('/camera/image_raw', '/camera/image_raw/compressed', '/wrist/compressed')
+    bag = write_bag(tmp_path / 'bag', [shot for topic in topics for shot in shots(topic, [60])])
+    assert open_source(bag, SourceOptions()).cameras == (topics[0], topics[2])
+    assert open_source(bag, SourceOptions(topics=topics[1:2])).cameras == topics[1:2]
 
 
 def test_two_cameras_of_a_bag_are_shown_together(tmp_path: Path) -> None:

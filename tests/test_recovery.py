@@ -1,16 +1,14 @@
-"""The recovery policy, its tree and its record, without ROS."""
+"""The recovery and its tree, without ROS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress_monitor.parameters import ParameterError, build
-from progress_monitor.recovery.lease import ELECTION_S, LEASE_S, Election
+from progress_monitor.parameters import build
 from progress_monitor.recovery.policy import (
     Policy,
     RecoveryConfig,
@@ -18,9 +16,8 @@ from progress_monitor.recovery.policy import (
     Rung,
     Target,
     from_parameters,
-    load,
 )
-from progress_monitor.recovery.record import Record, RecordError, RecordFile
+from progress_monitor.recovery.record import Record
 from progress_monitor.recovery.recovery import Action, Kind, Limits, Outcome, Recovery, StallEvent
 from progress_monitor.recovery.tree import make_tree
 
@@ -231,16 +228,27 @@ def test_a_lost_call_asks_a_person_and_frees_the_next() -> None:
     assert bench.stall('b') == [Kind.REPLAN]
 
 
-def test_a_server_that_dies_during_its_call_is_not_waited_for() -> None:
+@pytest.mark.parametrize('back', [False, True])
+def test_a_server_that_dies_during_its_call_is_not_waited_for(back: bool) -> None:
     bench = Bench(cool_down_s=0.0)
     bench.stall('a')
     bench.replan.there = False
     assert bench.tick(29.0) == []
+    bench.replan.there = back
     assert bench.tick(1.0) == [Kind.REPLAN_FAILED, Kind.ASK_PERSON]
     assert bench.recovery.record.asked == 'a'
     bench.replan.there = True
     assert bench.stall('b') == [Kind.REPLAN]
     assert not bench.recovery.record.asked
+
+
+def test_a_goal_that_its_server_has_forgotten_is_lost_and_not_repeated() -> None:
+    bench = Bench(cool_down_s=0.0)
+    bench.stall('a')
+    bench.replan.outcome = Outcome(False, 'it knows nothing of it', lost=True)
+    assert bench.tick() == [Kind.REPLAN_FAILED, Kind.ASK_PERSON]
+    assert bench.stall('a') == []
+    assert bench.stall('b') == [Kind.REPLAN]
 
 
 def test_a_restart_during_a_call_does_not_repeat_it() -> None:
@@ -325,117 +333,6 @@ def test_the_budget_of_a_task_bounds_all_rungs() -> None:
     bench.tick(2.0)
     bench.answer(do='retry')
     assert bench.stall('b') == [Kind.ASK_PERSON]
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
-
-
-def test_the_example_policy_can_be_used() -> None:
-    policy = load(Path(__file__).parent.parent / 'config' / 'recovery.yaml')
-    assert policy.rule('NO_CHANGE', 'any') is not None
-    assert policy.targets
-
-
-@pytest.mark.parametrize(
-    ('text', 'named'),
-    [
-        ('[', 'is not YAML'),
-        ('3', 'expected a mapping'),
-        ('rules: []', 'rules: expected a list'),
-        ('rungs: []', 'rungs: no such entry'),
-        ('rules: [{ladder: [climb]}]', r'rules\[0\].ladder\[0\].do: .climb.'),
-        ('rules: [{ladder: [retry]}]', r'rules\[0\].ladder\[0\]: retry is not described'),
-        ('rules: [{ladder: [wait]}]', r'rules\[0\].ladder\[0\]: wait needs seconds'),
-        ('rules: [{ladder: [ask_person, ask_person]}]', 'nothing can follow'),
-        ('rules: [{cause: LAZY, ladder: [ask_person]}]', r'rules\[0\].cause: .LAZY.'),
-        ('budget: -1\nrules: [{ladder: [ask_person]}]', 'budget: -1'),
-        ('budget: true\nrules: [{ladder: [ask_person]}]', 'budget: True'),
-        ('cool_down_s: .nan\nrules: [{ladder: [ask_person]}]', 'cool_down_s: nan'),
-        ('actions: {home: {}}\nrules: [{ladder: [home]}]', 'actions.home: expected exactly one'),
-        ('actions: {home: {service: "a b"}}\nrules: [{ladder: [home]}]', 'actions.home.service'),
-        ('actions: {home: {action: /a}}\nrules: [{ladder: [home]}]', 'actions.home.type'),
-        (
-            'actions: {home: {service: /a, goal: {}}}\nrules: [{ladder: [home]}]',
-            'actions.home.goal: only an action',
-        ),
-        ('actions: {fly: {service: /a}}\nrules: [{ladder: [home]}]', 'actions.fly: no such entry'),
-    ],
-)
-def test_a_wrong_policy_names_file_and_entry(tmp_path: Path, text: str, named: str) -> None:
-    path = write(tmp_path / 'policy.yaml', text)
-    with pytest.raises(ParameterError, match=named) as caught:
-        load(path)
-    assert str(path) in str(caught.value)
-
-
-def test_a_missing_policy_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match=r'nothere\.yaml: No such file'):
-        load(tmp_path / 'nothere.yaml')
-
-
-def test_a_record_survives_and_rubbish_is_named(tmp_path: Path) -> None:
-    path = tmp_path / 'sub' / 'record.json'
-    file = RecordFile(path)
-    assert file.acquire()
-    assert file.read() is None
-    record = Record(handled=['a'], owed='a', asked='b')
-    record.attempts('task').rungs['0.1'] = 2
-    file.write(record)
-    assert file.read() == record
-    assert [item.name for item in path.parent.iterdir() if item.suffix != '.lock'] == [path.name]
-    for rubbish in ('', '{}', '[]', '{"handled": 3}', '\x00'):
-        path.write_text(rubbish)
-        with pytest.raises(RecordError):
-            file.read()
-
-
-def test_one_process_holds_the_lock(tmp_path: Path) -> None:
-    first, second = (RecordFile(tmp_path / 'record.json') for _ in range(2))
-    assert first.acquire()
-    assert not second.acquire()
-    first.close()
-    assert second.acquire()
-
-
-def test_one_of_several_leads_and_another_takes_over() -> None:
-    old, young = Election('1', 0.0), Election('2', 0.0)
-    assert not old.decide(0.0, True)
-    now = ELECTION_S
-    old.hear('2', False, now)
-    young.hear('1', False, now)
-    assert not young.decide(now, True)
-    assert old.decide(now, True)
-    young.hear('1', True, now)
-    assert not young.decide(now + LEASE_S - 0.1, True)
-    assert young.leader == '1'
-    assert young.decide(now + LEASE_S, True)
-    returned = Election('0', now + LEASE_S)
-    returned.hear('2', True, now + LEASE_S + ELECTION_S)
-    assert not returned.decide(now + LEASE_S + ELECTION_S, True)
-
-
-def test_of_two_leaders_the_older_stays_and_without_the_lock_none_leads() -> None:
-    old, young = Election('1', 0.0), Election('2', 0.0)
-    now = ELECTION_S
-    assert old.decide(now, True) and young.decide(now, True)
-    old.hear('2', True, now)
-    young.hear('1', True, now)
-    assert old.decide(now, True)
-    assert not young.decide(now, True)
-    assert not Election('3', 0.0).decide(now, False)
-
-
-def test_who_holds_the_lock_leads_though_an_older_one_waits_for_it() -> None:
-    old, young = Election('1', 0.0), Election('2', 0.0)
-    end = ELECTION_S + LEASE_S
-    for tenth in range(round(10 * end) + 1):
-        now = tenth / 10
-        old.hear('2', young.leads, now)
-        young.hear('1', old.leads, now)
-        assert not old.decide(now, False)
-        assert young.decide(now, True) == (now >= end)
 
 
 @given(

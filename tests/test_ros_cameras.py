@@ -132,3 +132,18 @@ def test_two_publishers_on_one_topic_are_named_and_neither_is_believed(
     rig.publisher = senders[0]
     rig.node.destroy_publisher(senders[1])
     rig.wait(lambda: rig.camera.problem_now() is None and len(rig.frames) > believed, rig.publish)
+
+
+def test_one_publisher_that_sends_two_cameras_in_turn_is_not_believed(rig: Rig) -> None:
+    def either() -> None:
+        rig.publish(random.choice(('left', 'right')))
+
+    rig.wait(lambda: rig.camera.problem_now() is not None, either)
+    problem = rig.camera.problem_now()
+    assert problem is not None
+    assert problem.evidence is Evidence.VIEW_CHANGED
+    assert '/cell/image: header.frame_id changes again and again' in problem.message
+    believed, received = len(rig.frames), rig.camera.received
+    rig.wait(lambda: rig.camera.received > received + 50, either)
+    assert len(rig.frames) == believed
+    rig.wait(lambda: rig.camera.problem_now() is None and len(rig.frames) > believed, rig.publish)

@@ -85,6 +85,18 @@ def test_what_a_transition_raises_is_said_in_the_status(tmp_path: Path) -> None:
         assert probe.lifecycle() == UNCONFIGURED
 
 
+def test_a_node_that_is_shut_down_says_that_it_cannot_come_back(tmp_path: Path) -> None:
+    with running(tmp_path, fresh_domain(), monitor_command(task='Lift the block.')) as (probe, _):
+        probe.show = 0.3
+        probe.wait(lambda: probe.progress, what='a tick')
+        assert probe.transition(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        probe.wait(lambda: 'only a new process' in probe.status[-1].message, what='the status')
+        for number in range(1, 8):
+            assert not probe.transition(number)
+        answer = probe.call(SetTask, f'{MONITOR}/set_task', SetTask.Request(task='Lift.'))
+        assert 'shut down' in answer.message
+
+
 def test_a_task_at_start_that_is_too_long_refuses_configure(tmp_path: Path) -> None:
     command = monitor_command(task='Lift ' * 2000, model__path='\x1b[31mred')
     with running(tmp_path, fresh_domain(), command) as (probe, processes):

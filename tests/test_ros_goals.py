@@ -106,6 +106,8 @@ def test_a_goal_feeds_back_and_ends_in_success(probe: Probe, send: Any) -> None:
         ({'task': ' \t'}, 'task'),
         ({'task': 'Lift.', 'stall_allowance_s': -1.0}, 'stall_allowance_s'),
         ({'task': 'Lift.', 'timeout_s': math.nan}, 'timeout_s'),
+        ({'task': 'Lift.', 'task_id': 'x' * 1_000_000}, 'task_id: 1000000 characters'),
+        ({'task': 'Lift.', 'task_id': 'a\nb'}, 'task_id'),
     ],
 )
 def test_an_invalid_goal_says_what_is_wrong(send: Any, request_: Any, word: str) -> None:

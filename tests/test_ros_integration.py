@@ -12,10 +12,11 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+import ros_helpers
 from py_trees.common import Status
 from py_trees.trees import BehaviourTree
 from ros_fake_robot import FakeRobot
-from ros_helpers import Probe, Process, arguments, fresh_domain, monitor_command, running
+from ros_helpers import Process, arguments, monitor_command, world_of
 from std_msgs.msg import String
 
 from progress_monitor.msg import MonitorStatus, Progress
@@ -27,39 +28,21 @@ EXAMPLES = ROOT / 'examples'
 SUPERVISOR = ['-m', 'progress_monitor.ros.supervisor_node']
 
 
-class World:
-    def __init__(self, probe: Probe, folder: Path, domain: int) -> None:
-        self.probe, self._folder, self._domain = probe, folder, domain
-        self._processes: list[Process] = []
-
-    def start(self, command: list[str]) -> Process:
-        log = self._folder / f'{len(self._processes)}.example.log'
-        process = Process(self._domain, command, log)
-        self._processes.append(process)
-        return process
+class World(ros_helpers.World):
+    """A domain with examples and supervisors."""
 
     def example(self, name: str, *more: str) -> Process:
         return self.start(['-u', str(EXAMPLES / name), *more])
 
     def supervise(self, **values: Any) -> Process:
-        given = {'state_file': str(self._folder / 'record.json'), **values}
+        given = {'state_file': str(self.folder / 'record.json'), **values}
         return self.start([*SUPERVISOR, *arguments(given)])
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.stop()
-            print(process.output())
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    domain = fresh_domain()
-    with running(tmp_path, domain) as (probe, _):
-        made = World(probe, tmp_path, domain)
-        try:
-            yield made
-        finally:
-            made.close()
+    with world_of(World, tmp_path) as made:
+        yield made
 
 
 def test_a_plain_script_follows_a_task_to_its_end(world: World) -> None:
@@ -198,6 +181,34 @@ def test_the_task_behaviour_runs_to_its_result_and_cancels_when_interrupted(worl
     probe.show = 1.0
     probe.wait(lambda: ticked(Status.SUCCESS), what='success')
     assert task.result is not None and task.result.succeeded
+
+
+@pytest.mark.parametrize('accepted', [False, True])
+def test_a_goal_whose_acceptance_no_tick_has_seen_is_cancelled(
+    world: World, accepted: bool
+) -> None:
+    """Interrupted before the answer to the goal has arrived, or after it and before a tick."""
+    probe = world.probe
+    world.start(monitor_command())
+    probe.show = 0.3
+    task = MonitorTask('lift', task='Lift the block.')
+    task.setup(node=probe.node)
+
+    def sent() -> bool:
+        task.feedback_message = ''
+        task.tick_once()
+        return not task.feedback_message
+
+    def watched() -> bool:
+        return bool(probe.status) and probe.status[-1].task == 'Lift the block.'
+
+    probe.wait(sent, what='that the goal is sent')
+    if accepted:
+        probe.wait(lambda: '30%' in task.feedback_message, what='feedback, without a tick')
+    task.stop(Status.INVALID)
+    probe.wait(watched, what='that the goal is watched')
+    probe.wait(lambda: not watched(), what='that it is cancelled')
+    probe.wait_state(MonitorStatus.STATE_IDLE)
 
 
 def test_a_stall_that_nobody_stands_by_is_none(world: World) -> None:

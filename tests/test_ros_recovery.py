@@ -11,15 +11,15 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+import ros_helpers
 from ros_fake_robot import EVENTS
 from ros_helpers import (
     MONITOR,
     Probe,
     Process,
     arguments,
-    fresh_domain,
     monitor_command,
-    running,
+    world_of,
 )
 from std_srvs.srv import Trigger
 
@@ -27,24 +27,17 @@ from progress_monitor.msg import MonitorStatus, RecoveryEvent
 from progress_monitor.srv import SetTask
 
 
-class World:
+class World(ros_helpers.World):
     """A domain with a camera, a robot that can replan, a monitor and a supervisor."""
 
     def __init__(self, probe: Probe, folder: Path, domain: int) -> None:
-        self.probe = probe
+        super().__init__(probe, folder, domain)
         self.replans = 0
         self.events: list[RecoveryEvent] = []
-        self._folder, self._domain = folder, domain
-        self._processes: list[Process] = []
         probe.node.create_service(Trigger, '/robot/replan', self._replan)
         probe.node.create_subscription(
             RecoveryEvent, '/supervisor/events', self.events.append, EVENTS
         )
-
-    def start(self, command: list[str]) -> Process:
-        log = self._folder / f'process{len(self._processes)}.log'
-        self._processes.append(Process(self._domain, command, log))
-        return self._processes[-1]
 
     def supervise(self) -> Process:
         given = {
@@ -52,7 +45,7 @@ class World:
             'max_attempts': 1,
             'cool_down_s': 0.0,
             'wait_s': 0.0,
-            'state_file': str(self._folder / 'record.json'),
+            'state_file': str(self.folder / 'record.json'),
         }
         return self.start(['-m', 'progress_monitor.ros.supervisor_node', *arguments(given)])
 
@@ -82,21 +75,11 @@ class World:
         response.success = True
         return response
 
-    def close(self) -> None:
-        for process in self._processes:
-            process.stop()
-            print(process.output())
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    domain = fresh_domain()
-    with running(tmp_path, domain) as (probe, _):
-        made = World(probe, tmp_path, domain)
-        try:
-            yield made
-        finally:
-            made.close()
+    with world_of(World, tmp_path) as made:
+        yield made
 
 
 def test_a_monitor_that_dies_in_a_stall_and_comes_back_costs_no_second_replan(

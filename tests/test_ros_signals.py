@@ -17,9 +17,10 @@ import pytest
 pytest.importorskip('rclpy')
 
 from rclpy.action import ActionClient
-from ros_helpers import MONITOR, TESTS, Probe, Process, fresh_domain, monitor_command
+from ros_helpers import MONITOR, TESTS, Probe, Process, fresh_domain, monitor_command, running
 
 from progress_monitor.action import MonitorTask
+from progress_monitor.ros.start import ending
 
 # What ``ros2 launch`` does: the terminal interrupts the whole group, itself among it, and it then
 # interrupts every child once more, and terminates it a little later.
@@ -141,7 +142,32 @@ def test_ctrl_c_under_launch_answers_the_goal_and_leaves_nothing(
     interrupted_goal(tmp_path, engine)
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_lost_terminal_ends_the_node_in_good_order_unless_that_is_to_be_ignored(
+    tmp_path: Path,
+) -> None:
+    domain = fresh_domain()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        kept = Process(domain, SUPERVISOR, tmp_path / 'kept')
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with running(tmp_path, domain, monitor_command()) as (probe, (monitor,)):
+        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
+        probe.wait(client.server_is_ready, what='the action')
+        sent = client.send_goal_async(MonitorTask.Goal(task='Lift the block.'))
+        probe.wait(sent.done, what='acceptance')
+        result = sent.result().get_result_async()
+        probe.wait(lambda: 'leads' in kept.output(), what='the supervisor')
+        for child in (kept.child, monitor.child):
+            child.send_signal(signal.SIGHUP)
+        probe.wait(result.done, what='the result of the goal')
+        assert result.result().result.error_code == MonitorTask.Result.NOT_ACTIVE
+        assert monitor.child.wait(60) == 0
+        assert kept.child.poll() is None
+        assert kept.stop() == 0
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize('script', ['monitor_node', 'supervisor_node'])
 def test_a_signal_during_the_start_ends_with_0(
     script: str, number: signal.Signals, tmp_path: Path
@@ -169,9 +195,9 @@ def test_a_signal_during_the_start_ends_with_0(
 
 
 def hears(pid: int) -> bool:
-    """Whether the process has taken SIGTERM and SIGINT over."""
+    """Whether the process has taken the signals over."""
     status = Path(f'/proc/{pid}/status').read_text()
     caught = int(
         next(line for line in status.splitlines() if line.startswith('SigCgt')).split()[1], 16
     )
-    return all(caught >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
+    return all(caught >> (number - 1) & 1 for number in ending())

@@ -12,9 +12,10 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+import ros_helpers
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ros_fake_robot import FakeRobot
-from ros_helpers import Probe, Process, arguments, fresh_domain, running
+from ros_helpers import Probe, Process, arguments, fresh_domain, running, world_of
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
@@ -35,15 +36,12 @@ def command(state: Path, **values: Any) -> list[str]:
     return [*MODULE, *arguments(given)]
 
 
-class World:
+class World(ros_helpers.World):
     """A domain with a robot, a monitor and supervisors that come and go."""
 
     def __init__(self, probe: Probe, folder: Path, domain: int) -> None:
-        self.probe = probe
+        super().__init__(probe, folder, domain)
         self.robot = FakeRobot(probe.node)
-        self._folder = folder
-        self._domain = domain
-        self._processes: list[Process] = []
         self.diagnostics: list[DiagnosticStatus] = []
         probe.node.create_subscription(
             DiagnosticArray,
@@ -53,10 +51,7 @@ class World:
         )
 
     def supervise(self, *more: str, **values: Any) -> Process:
-        log = self._folder / f'supervisor{len(self._processes)}.log'
-        process = Process(self._domain, [*command(self._folder, **values), *more], log)
-        self._processes.append(process)
-        return process
+        return self.start([*command(self.folder, **values), *more])
 
     def wait_kind(self, kind: int, times: int = 1) -> None:
         self.probe.wait(
@@ -67,11 +62,6 @@ class World:
         self.diagnostics.clear()
         self.probe.wait(lambda: any(text in item.message for item in self.diagnostics), what=text)
         return next(item for item in self.diagnostics if text in item.message)
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.stop()
-            print(process.output())
 
 
 def wait_said(process: Process, words: str) -> None:
@@ -84,13 +74,8 @@ def wait_said(process: Process, words: str) -> None:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    domain = fresh_domain()
-    with running(tmp_path, domain) as (probe, _):
-        made = World(probe, tmp_path, domain)
-        try:
-            yield made
-        finally:
-            made.close()
+    with world_of(World, tmp_path) as made:
+        yield made
 
 
 def test_each_event_is_replanned_for_once_and_acknowledged(world: World) -> None:
@@ -376,6 +361,21 @@ def test_two_monitors_in_two_namespaces_have_each_its_supervisor(world: World) -
     assert [robot.replans for robot in robots.values()] == [1, 1]
 
 
+def test_of_two_monitors_with_one_name_neither_is_acted_on(world: World) -> None:
+    twin = FakeRobot(world.probe.node)
+    world.robot.offer_replan()
+    world.robot.status(MonitorStatus.STATE_PROGRESSING)
+    twin.status(MonitorStatus.STATE_PROGRESSING)
+    world.supervise(replan_service='/robot/replan')
+    world.wait_kind(Event.KIND_NOT_JUDGED)
+    assert 'several monitors are named /progress_monitor' in world.robot.events[-1].message
+    world.robot.stall('a')
+    world.wait_diagnostics('several monitors')
+    assert not world.robot.replans
+    twin.fall_silent()
+    world.wait_kind(Event.KIND_REPLANNED)
+
+
 def test_simulated_time_that_jumps_back_holds_nothing_up(world: World) -> None:
     probe, robot = world.probe, world.robot
     clock = probe.node.create_publisher(Clock, '/clock', 10)
@@ -420,6 +420,7 @@ def test_a_policy_file_with_a_topic_as_the_rung(world: World, tmp_path: Path) ->
         ('monitor', ''),
         ('policy_file', '/nowhere/policy.yaml'),
         ('state_file', '/proc/no/record.json'),
+        ('state_file', '/dev/null'),
     ],
 )
 def test_a_bad_parameter_ends_the_node_by_name(tmp_path: Path, name: str, value: object) -> None:

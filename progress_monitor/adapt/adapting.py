@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ class Options:
     """What a user may choose. ``base`` is the checkpoint's folder or hub name.
 
     ``vision`` adapts the vision tower as well; ``quantization`` is that of the base while training.
+    ``parameters`` are those that the monitor will watch with, by their dotted names.
     ``replay`` is a folder with the checkpoint's old data in ProcVLM's published form, or None, and
     ``replay_share`` how much of every batch comes from it.
     """
@@ -54,6 +56,7 @@ class Options:
     seed: int = 0
     threads: int = 1
     recipe: Recipe | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,8 @@ def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
     recipe = options.recipe or recipe_for(options.base)
     recipe = replace(recipe, steps=recipe.steps * len(annotations))
     torch.set_num_threads(options.threads)
-    config = build(NodeConfig, resolve({'model.path': options.base}, options.base))
+    given = {**options.parameters, 'model.path': options.base, 'model.adapters': []}
+    config = build(NodeConfig, resolve(given, options.base))
     vlm = VLM.from_pretrained(options.base, options.quantization, options.device)
     multiple = vlm.images.multiple
     period = config.window.sample_period / recipe.pictures_per_sample

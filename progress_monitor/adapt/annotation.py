@@ -204,8 +204,10 @@ def _check_fields(entry: Any, fields: set[str], optional: set[str]) -> None:
 
 
 def _check_line(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str):
         raise AnnotationError(f'{name}: must be a text')
+    if not value.strip():
+        raise AnnotationError(f'{name}: must be a text, and is empty')
     if len(value) > LONGEST_TEXT:
         raise AnnotationError(f'{name}: {len(value)} characters; at most {LONGEST_TEXT}')
     if not value.isprintable():

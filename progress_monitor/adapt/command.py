@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from progress_monitor.adapt.annotation import Annotation, read
+from progress_monitor.parameter_file import read_parameters
 from progress_monitor.vlm.errors import VLMError
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--steps', type=int, default=0, help='for each demonstration; 0: those of the recipe'
     )
+    parser.add_argument(
+        '--params', type=Path, help='YAML file with the parameters that the monitor will watch with'
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=2, help='CPU threads')
     return parser
@@ -72,6 +76,7 @@ def _adapt(given: argparse.Namespace) -> int:
         raise ValueError(f'--out: {given.out} is no folder; name another')
     annotations = _read(given.annotations)
     held_out = _read(given.held_out) if given.held_out else ()
+    parameters = read_parameters(given.params, 'progress_monitor') if given.params else {}
     # torch is wanted from here on.
     from progress_monitor.adapt.adapting import Options, adapt
     from progress_monitor.adapt.recipe import recipe_for
@@ -89,6 +94,7 @@ def _adapt(given: argparse.Namespace) -> int:
         seed=given.seed,
         threads=given.threads,
         recipe=recipe,
+        parameters=parameters,
     )
     adapted = adapt(annotations, options)
     for note in adapted.notes:
@@ -97,6 +103,7 @@ def _adapt(given: argparse.Namespace) -> int:
 
 
 def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotation, ...]) -> int:
+    from progress_monitor.adapt import folder as adapter_folder
     from progress_monitor.adapt import report
     from progress_monitor.adapt.demonstration import load
     from progress_monitor.backends.inline import InlineBackend
@@ -112,6 +119,7 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
     print('trained; now the adapted model is judged', file=sys.stderr)
     backend = InlineBackend(model)
     trusted = True
+    doubtful: list[str] = []
     try:
         capabilities = backend.capabilities()
         assert capabilities is not None
@@ -142,8 +150,12 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
                 )
             print(f'{demonstration.task}: {verdict.sentence}')
             trusted = trusted and not verdict.reasons
+            doubtful += [demonstration.task] if verdict.end_doubtful else []
     finally:
         backend.close()
+    if doubtful:
+        adapter_folder.doubt_ends(given.out, doubtful)
+        print('it takes unfinished work for done: no success will be called with it')
     print(f'adapter and report: {given.out}')
     return 0 if trusted else 1
 

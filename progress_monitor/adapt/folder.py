@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from progress_monitor.vlm.adapter import ADAPTATION, ADAPTATION_FORMAT
+from progress_monitor.vlm.adapter import ADAPTATION, ADAPTATION_FORMAT, DOUBTFUL_ENDS
 from progress_monitor.vlm.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 
@@ -46,6 +46,16 @@ def write(folder: Path, config: Any, tensors: Mapping[str, torch.Tensor], purpos
             'revision': purpose.revision,
         },
     )
+
+
+def doubt_ends(folder: Path, tasks: Sequence[str]) -> None:
+    """Note in a written adapter of which ``tasks`` it takes unfinished work for done.
+
+    :raises OSError: if it cannot be written.
+    """
+    path = folder / ADAPTATION
+    values = json.loads(path.read_text(encoding='utf-8'))
+    _write_json(path, {**values, DOUBTFUL_ENDS: list(dict.fromkeys(tasks))})
 
 
 def _plain(value: Any) -> Any:

@@ -23,17 +23,21 @@ from progress_monitor.types import Backend
 
 REPORT, PLOT, PARAMETERS = 'report.json', 'report.png', 'proposed.yaml'
 LEAST_VOC, MOST_MAE, MOST_REFUSED, LEAST_REFUSAL = 0.9, 10.0, 0.1, 0.8
-MOST_STATIC_RISE = 0.1
-STOPS = (0.25, 0.5, 0.75)
+NEARLY_DONE = 0.9
+STOPS = (0.0, 0.25, 0.5, 0.75)
 REST_S = 6.0
 STANDSTILL_ALLOWANCES = 1.6
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``reasons`` not to trust it, in sentences; none: it may be trusted."""
+    """``reasons`` not to trust it, in sentences; none: it may be trusted.
+
+    ``end_doubtful``: it takes unfinished work for done.
+    """
 
     reasons: tuple[str, ...]
+    end_doubtful: bool = False
 
     @property
     def sentence(self) -> str:
@@ -121,8 +125,10 @@ def figures(curve: Curve) -> dict[str, float]:
 def decide(curves: dict[str, Curve], done: bool) -> Verdict:
     """What speaks against trusting the monitor."""
     reasons = []
+    end_doubtful = False
     for name, curve in curves.items():
         found = figures(curve)
+        end_doubtful = end_doubtful or _takes_for_done(curve)
         if name.startswith(('demonstration', 'held out')):
             if found['refused'] > MOST_REFUSED:
                 reasons.append(f'{name}: {found["refused"]:.0%} of the answers are refusals')
@@ -141,7 +147,13 @@ def decide(curves: dict[str, Curve], done: bool) -> Verdict:
                 reasons.append(f'{name}: the standstill is not called')
         elif found['refused'] < LEAST_REFUSAL:
             reasons.append(f'another task is refused in {found["refused"]:.0%} of the answers only')
-    return Verdict(tuple(reasons))
+    return Verdict(tuple(reasons), end_doubtful)
+
+
+def _takes_for_done(curve: Curve) -> bool:
+    """Whether a success is called of work that is not nearly done."""
+    last = np.searchsorted(curve.seconds, curve.successes, 'right') - 1
+    return bool(np.any(curve.truth[last] < NEARLY_DONE))
 
 
 def _of_success(name: str, curve: Curve) -> list[str]:

@@ -24,7 +24,8 @@ from progress_monitor.strategies import make_strategy
 from progress_monitor.types import Clip, Frame, Recollection, View
 
 SINGLE = 0.4
-PAUSED, REVERSED, AT_END = 0.2, 0.15, 0.25
+STILL, PAUSED, REVERSED = 0.25, 0.2, 0.15
+FINISHED, NEAR_END = 0.25, 0.2
 OTHER_TASK, OTHER_SCENE, PREFIX = 0.07, 0.06, 0.06
 MEMORY_MISSING, MEMORY_WRONG = 0.25, 0.2
 # Shortest and longest way from frame to frame, in samples of the monitor: a demonstration is often
@@ -169,18 +170,28 @@ class Sampler:
     def _window(
         self, demonstration: Demonstration, count: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], int]:
+        """Indices of a window and its newest one.
+
+        A recording rests when it is done, and nowhere else. So what is done is drawn as often
+        however long the rest, after work as often as at rest, and work stands still as often.
+        """
         length = len(demonstration.stage)
-        last = int(rng.integers(length))
-        if rng.random() < AT_END:
-            # Whether it is done hangs on details: the end is asked about more often.
-            end = int(np.argmax(demonstration.progress >= demonstration.progress[-1]))
-            last = int(rng.integers(max(end - length // 8, 0), length))
+        end = int(np.argmax(demonstration.progress >= demonstration.progress[-1]))
+        finished = demonstration.done and rng.random() < FINISHED
+        if finished or end == 0:
+            last = int(rng.integers(end, length))
+        else:
+            # Whether it is done hangs on details: what comes before it is asked about more often.
+            last = int(rng.integers(end - max(end // 8, 1) if rng.random() < NEAR_END else 0, end))
         stride = self._config.window.sample_period / demonstration.period_s
-        indices = window(last, count, stride * rng.uniform(*STRIDES), rng)
+        indices = window(min(last, end), count, stride * rng.uniform(*STRIDES), rng)
+        indices[-1] = last
         kind = rng.random()
-        if kind < PAUSED:
+        if kind < STILL:
+            indices[:] = last
+        elif kind < STILL + PAUSED:
             indices = pause(indices, rng)
-        elif kind < PAUSED + REVERSED:
+        elif kind < STILL + PAUSED + REVERSED and not finished:
             indices = reverse(indices, length - 1, rng)
         return indices, last
 

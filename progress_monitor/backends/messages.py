@@ -126,7 +126,8 @@ def read_answer(message: dict[str, Any]) -> Generated | Scored:
         if 'log_probabilities' in values:
             scores = tuple(map(_number(float), values['log_probabilities']))
             distance = _number(float)(values['scene_distance'])
-            return Scored(scores, stats, distance, _text(values['adapter']))
+            doubtful = values['end_doubtful'] is True
+            return Scored(scores, stats, distance, _text(values['adapter']), doubtful)
         return Generated(
             text=_text(values['text']),
             token_ids=tuple(map(_number(int), values['token_ids'])),
@@ -138,6 +139,7 @@ def read_answer(message: dict[str, Any]) -> Generated | Scored:
             ),
             scene_distance=_number(float)(values['scene_distance']),
             adapter=_text(values['adapter']),
+            end_doubtful=values['end_doubtful'] is True,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProtocolError('the worker sent an answer that cannot be read') from error

@@ -5,15 +5,29 @@ from progress_monitor.parameters import ParameterError
 from progress_monitor.steps import likeness
 from progress_monitor.types import Task
 
+_MOST_ENTRIES = 100
+_LONGEST_ENTRY = 500
+
 
 def parse_step_allowances(entries: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
     """Read "text of the step=seconds" entries.
 
-    :raises ParameterError: if an entry has no text, or no positive number of seconds.
+    :raises ParameterError: if an entry has no text, or no positive number of seconds; or if there
+        are more, or longer ones, than can be compared with the step at every tick.
     """
+    if len(entries) > _MOST_ENTRIES:
+        raise ParameterError(
+            f'stall.step_allowances: {len(entries)} entries; at most {_MOST_ENTRIES} are compared '
+            'with a step'
+        )
     parsed = []
     for entry in entries:
         text, separator, seconds = entry.rpartition('=')
+        if len(entry) > _LONGEST_ENTRY:
+            raise ParameterError(
+                f'stall.step_allowances: {entry[:40]!r}... has {len(entry)} characters; at most '
+                f'{_LONGEST_ENTRY} are compared with a step'
+            )
         try:
             value = float(seconds)
         except ValueError:

@@ -44,7 +44,7 @@ def infer_progress(
 ) -> list[dict[str, Any]]:
     """What the monitor makes of a recording, one dictionary an answer, as in ``ticks.jsonl``.
 
-    :param video: a video, a folder of pictures or a rosbag2 recording.
+    :param video: a video, a folder of pictures, a rosbag2 recording or a ROS 1 bag.
     :param task: what the robot is to do, in words.
     :param model: folder of a checkpoint, or its hub name; not needed with a ``backend``.
     :param parameters: values of the node's parameters by dotted name.

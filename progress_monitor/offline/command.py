@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         description='Play a recording to the monitor: JSON lines, an annotated video and a plot.',
     )
     parser.add_argument(
-        'source', type=Path, help='video, folder of pictures, or rosbag2 recording (SQLite, MCAP)'
+        'source', type=Path, help='video, folder of pictures, or bag (ROS 2 or ROS 1)'
     )
     parser.add_argument('--task', required=True, help='what the robot is to do, in words')
     parser.add_argument('--model', required=True, help='folder of a checkpoint, or its hub name')

@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         'source',
         type=Path,
         nargs='?',
-        help='video, folder of pictures, or rosbag2 recording (SQLite, MCAP)',
+        help='video, folder of pictures, or bag (ROS 2 or ROS 1)',
     )
     parser.add_argument('--goal', required=True, help='what the robot does, in words')
     parser.add_argument('--out', type=Path, required=True, help='folder to write; a new one')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -13,6 +14,8 @@ from typing import Any
 
 _EVENTS = 100
 _TASKS = 20
+# Far above what so many events and tasks take.
+_MOST_BYTES = 1_000_000
 
 
 class RecordError(ValueError):
@@ -107,15 +110,18 @@ class Record:
                 succeeded=str(data['succeeded']),
                 written_ns=int(data['written_ns']),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RecordError(f'is no record of a supervisor: {error!r}') from error
+        except RecursionError as error:
+            raise RecordError('is no record of a supervisor: it is nested too deeply') from error
 
 
 class RecordFile:
     """A record on disk, written whole or not at all; who holds its lock may act by it.
 
     :param path: None keeps nothing, and every process holds the lock of nothing.
-    :raises OSError: if the folder cannot be made or the lock file not be opened.
+    :raises OSError: if the folder cannot be made or the lock file not be opened, or if something
+        else than a file has the name.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -124,6 +130,8 @@ class RecordFile:
         self._held = path is None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_file():
+                raise OSError(errno.EEXIST, 'is no regular file; name another')
             self._lock = os.open(f'{path}.lock', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def acquire(self) -> bool:
@@ -142,6 +150,8 @@ class RecordFile:
         if self._path is None or not self._path.exists():
             return None
         try:
+            if self._path.stat().st_size > _MOST_BYTES:
+                raise RecordError(f'is no record of a supervisor: above {_MOST_BYTES} bytes')
             return Record.from_json(self._path.read_text(encoding='utf-8'))
         except (OSError, UnicodeDecodeError) as error:
             raise RecordError(f'cannot be read: {error}') from error

@@ -64,10 +64,11 @@ class Action:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a request ended."""
+    """How a request ended. ``lost``: nobody knows, and nobody will."""
 
     ok: bool
     message: str
+    lost: bool = False
 
 
 class Caller(Protocol):
@@ -110,6 +111,7 @@ class _Running:
     caller: Caller
     since_s: float
     overdue: bool = False
+    was_gone: bool = False
 
 
 class Recovery:
@@ -240,17 +242,23 @@ class Recovery:
             return False
         outcome = running.caller.poll()
         waited = self._now_s - running.since_s
-        if outcome is not None:
+        if outcome is not None and not outcome.lost:
             self._finish(call, running, outcome)
             return False
+        if outcome is not None:
+            self._lost(call, outcome.message)
+            return False
+        running.was_gone = running.was_gone or not running.caller.ready()
         if waited >= self._limits.abandon_s:
             running.caller.abandon()
             self._lost(call, f'no answer within {waited:.0f} s')
             return False
         late = waited >= self._limits.reply_timeout_s
-        if late and not running.caller.ready():
+        if late and running.was_gone:
+            # One that was started again meanwhile knows of no request.
+            is_gone = 'was gone' if running.caller.ready() else 'is gone'
             running.caller.abandon()
-            self._lost(call, f'{running.caller.target} is gone and has not answered')
+            self._lost(call, f'{running.caller.target} {is_gone} and has not answered')
             return False
         if late and not running.overdue:
             running.overdue = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -17,6 +18,9 @@ from std_srvs.srv import Trigger
 from progress_monitor.parameters import ParameterError
 from progress_monitor.recovery.policy import Target
 from progress_monitor.recovery.recovery import Caller, Outcome, StallEvent
+
+# An action server is asked so often how a goal goes: one that was started anew has forgotten it.
+ASK_AGAIN_S = 10.0
 
 
 def make_caller(node: Node, do: str, target: Target) -> Caller:
@@ -109,13 +113,15 @@ class ActionCaller:
             ) from error
         self._client = ActionClient(node, self._type, target.name)
         self._sent: Future[Any] | None = None
-        self._result: Future[Any] | None = None
+        self._goal_handle: Any = None
+        self._results: list[Future[Any]] = []
+        self._ask_again_s = 0.0
 
     def ready(self) -> bool:
         return bool(self._client.server_is_ready())
 
     def start(self, stall: StallEvent) -> None:
-        self._result = None
+        self._forget()
         self._sent = self._client.send_goal_async(self._goal)
 
     def poll(self) -> Outcome | None:
@@ -123,16 +129,27 @@ class ActionCaller:
             handle, self._sent = self._sent.result(), None
             if handle is None or not handle.accepted:
                 return Outcome(False, f'{self.target} refused the goal')
-            self._result = handle.get_result_async()
-        if self._result is None or not self._result.done():
+            self._goal_handle = handle
+        if self._goal_handle is not None and time.monotonic() >= self._ask_again_s:
+            self._ask_again_s = time.monotonic() + ASK_AGAIN_S
+            self._results = [*self._results[-1:], self._goal_handle.get_result_async()]
+        done = next((future for future in self._results if future.done()), None)
+        if done is None:
             return None
-        answer, self._result = self._result.result(), None
+        answer = done.result()
+        self._forget()
+        if answer is not None and answer.status == GoalStatus.STATUS_UNKNOWN:
+            return Outcome(False, f'{self.target} knows nothing of the goal any more', lost=True)
         if answer is None or answer.status != GoalStatus.STATUS_SUCCEEDED:
             return Outcome(False, f'{self.target} ended without success{_reason(answer)}')
         return Outcome(True, f'{self.target} succeeded')
 
     def abandon(self) -> None:
-        self._sent = self._result = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._sent = self._goal_handle = None
+        self._results, self._ask_again_s = [], 0.0
 
 
 def fill(message: Any, values: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +27,9 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
 from progress_monitor.node_config import NodeConfig
+from progress_monitor.pictures.errors import quoted
 from progress_monitor.ros.images import ImageError, ImageReader
+from progress_monitor.ros.publishers import Publishers, Recurrence
 from progress_monitor.types import Evidence, Frame, new_uid
 
 # A queue would hand over old frames: only the newest is of use.
@@ -44,13 +45,6 @@ _TYPES: dict[str, type[Any]] = {RAW: Image, COMPRESSED: CompressedImage}
 _LEAST_SILENCE_S = 3.0
 # Frozen pictures, motion and changes of view are told apart well below so many pictures a second.
 _LONGEST_PERIOD_S = 0.1
-# A longer step in a publisher's numbers is another publisher.
-_MOST_REPLACED = 1000
-# Numbers that go back, or frames that change, so often within so many seconds: two publishers send.
-_SWITCHES = 3
-_CROWDED_S = 5.0
-# What a middleware says that does not number messages.
-_UNNUMBERED = (0, 2**64 - 1)
 
 
 @dataclass(frozen=True)
@@ -139,8 +133,8 @@ class Camera:
         self.problem: Problem | None = None
         self._node = node
         self._on_frame = on_frame
-        self._last_number: int | None = None
-        self._switches: deque[float] = deque(maxlen=_SWITCHES)
+        self._publishers = Publishers()
+        self._frame_changes = Recurrence()
         self._reading: Future[_Read] | None = None
         self._reader_thread = ThreadPoolExecutor(1, 'picture')
         self._closing = threading.Lock()
@@ -189,17 +183,23 @@ class Camera:
         return Problem(Evidence.NO_FRAMES, f'{self.name}: {count}, {what} ({described})')
 
     def _crowd(self) -> Problem | None:
-        """Two publishers that both send: pictures of two views, which nobody can judge as one."""
-        switches = self._switches
-        if len(switches) < _SWITCHES or time.monotonic() - switches[0] > _CROWDED_S:
+        """Pictures of two cameras in turn, which nobody can judge as one."""
+        frames = self._frame_changes.goes_on
+        if not frames and not self._publishers.several:
             return None
         publishers = self._node.get_publishers_info_by_topic(self.name)
-        if len(publishers) < 2:
+        if len(publishers) > 1:
+            message = (
+                f'{self.name}: {len(publishers)} publishers send pictures; stop one, or give each '
+                f'a topic of its own ({self._described(publishers)})'
+            )
+        elif frames:
+            message = (
+                f'{self.name}: header.frame_id changes again and again, last to '
+                f'{quoted(self.frame_id)}; give each camera a topic of its own'
+            )
+        else:
             return None
-        message = (
-            f'{self.name}: {len(publishers)} publishers send pictures; stop one, or give each a '
-            f'topic of its own ({self._described(publishers)})'
-        )
         return Problem(Evidence.VIEW_CHANGED, message)
 
     def _described(self, publishers: Sequence[TopicEndpointInfo]) -> str:
@@ -242,7 +242,7 @@ class Camera:
 
     def _receive(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
         self._gate.is_open = False
-        self._count(info.get('publication_sequence_number'))
+        self.received += self._publishers.hear(info.get('publication_sequence_number'))
         self.heard_s = time.monotonic()
         stamp = message.header.stamp
         if stamp.sec == 0 and stamp.nanosec == 0:
@@ -276,7 +276,7 @@ class Camera:
         read = reading.result()
         self.problem = read.problem
         if self.frame_id not in ('', read.frame_id):
-            self._switches.append(time.monotonic())
+            self._frame_changes.note()
         self.frame_id = read.frame_id
         if read.frame is not None and self._crowd() is None:
             self.stamp_ns = read.stamp_ns
@@ -284,13 +284,3 @@ class Camera:
 
     def _open(self) -> None:
         self._gate.is_open = self._reading is None
-
-    def _count(self, number: int | None) -> None:
-        """Count the messages that were replaced by this one before it was taken, too."""
-        last, self._last_number = self._last_number, number
-        if last is not None and number is not None and 0 < number - last < _MOST_REPLACED:
-            self.received += number - last
-        else:
-            self.received += 1
-        if last is not None and number is not None and last >= number not in _UNNUMBERED:
-            self._switches.append(time.monotonic())

@@ -31,11 +31,13 @@ from progress_monitor.types import (
 
 _BAR_LENGTH = 0.5
 _UINT32 = 2**32 - 1
+# Seconds have 31 bits in a message.
+_LAST_NS = 2**31 * 1_000_000_000 - 1
 
 
 def to_time(stamp_ns: int) -> Time:
-    """A ROS time; 0 for what never was."""
-    seconds, nanoseconds = divmod(max(stamp_ns, 0), 1_000_000_000)
+    """A ROS time; 0 for what never was, and the last there is for what lies beyond."""
+    seconds, nanoseconds = divmod(min(max(stamp_ns, 0), _LAST_NS), 1_000_000_000)
     return Time(sec=seconds, nanosec=nanoseconds)
 
 

@@ -32,6 +32,7 @@ from progress_monitor.ros.goals import GoalServer, new_task_id
 from progress_monitor.ros.log_handler import RosLogHandler
 from progress_monitor.ros.outputs import Outputs
 from progress_monitor.ros.running import run
+from progress_monitor.ros.tolerant import TolerantNode
 from progress_monitor.srv import AcknowledgeRecovery, SetTask
 from progress_monitor.types import (
     NAN,
@@ -77,7 +78,7 @@ def _reports(transition: _Transition) -> _Transition:
     return wrapped
 
 
-class MonitorNode(LifecycleNode):
+class MonitorNode(TolerantNode, LifecycleNode):
     """See the package's documentation of interfaces.
 
     :param make_backend: makes the model's backend; it must return at once, still loading, or raise
@@ -95,6 +96,7 @@ class MonitorNode(LifecycleNode):
         self._cameras: CameraGroup | None = None
         self._task: Task | None = None
         self._refused = ''
+        self._shut_down = ''
         self._warned = ''
         self._last_now_ns = 0
         self._log_handler = RosLogHandler(self)
@@ -182,8 +184,9 @@ class MonitorNode(LifecycleNode):
 
     @_reports
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """As cleanup, from any state."""
+        """As cleanup, from any state, and for good."""
         self._release()
+        self._shut_down = 'shut down; only a new process can be configured'
         return TransitionCallbackReturn.SUCCESS
 
     @_reports
@@ -249,7 +252,7 @@ class MonitorNode(LifecycleNode):
     def _not_active(self) -> str:
         if self._cameras is not None:
             return ''
-        return 'the node is not active; configure and activate it'
+        return self._shut_down or 'the node is not active; configure and activate it'
 
     def _config(self) -> NodeConfig:
         return self._session.config if self._session else NodeConfig()
@@ -321,7 +324,7 @@ class MonitorNode(LifecycleNode):
         session = self._session
         if session is None:
             state = State.ERROR if self._refused else State.IDLE
-            message = self._refused or 'not configured'
+            message = self._refused or self._shut_down or 'not configured'
             return MonitorUpdate(now_ns, state, Evidence.UNKNOWN, message, None)
         return _with_model(
             dataclasses.replace(
@@ -336,7 +339,7 @@ class MonitorNode(LifecycleNode):
         self, request: SetTask.Request, response: SetTask.Response
     ) -> SetTask.Response:
         if self._session is None:
-            response.message = 'the node is not configured'
+            response.message = self._shut_down or 'the node is not configured'
             return response
         text = request.task.strip()
         task = Task(request.task_id or new_task_id(), text) if text else None

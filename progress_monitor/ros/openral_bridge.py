@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from progress_monitor.msg import Progress, Stall, Success
 from progress_monitor.parameters import ParameterError, parameter
 from progress_monitor.ros import ros_parameters
 from progress_monitor.ros.running import run
+from progress_monitor.ros.tolerant import TolerantNode
 
 SCORE_TOPIC = '/openral/critic/score'
 FAILURE_TOPIC = '/openral/failure/critic'
@@ -43,7 +43,7 @@ class BridgeConfig:
     )
 
 
-class OpenRalBridge(Node):
+class OpenRalBridge(TolerantNode):
     """Passes the monitor's readings on.
 
     :param messages: the module ``openral_msgs.msg``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
@@ -68,6 +69,22 @@ def declare(
 
     node.add_on_set_parameters_callback(judge)
     node.add_post_set_parameters_callback(changed)
+    _name_unknown(node, known)
+
+
+def _name_unknown(node: Node, known: Collection[str]) -> None:
+    """Warn of values for parameters that there are not: ROS takes them and says nothing."""
+    # rclpy gives no other access to what was set by files and the command line.
+    given = getattr(node, '_parameter_overrides', {})
+    unknown = [
+        name
+        for name in sorted(given)
+        if not node.has_parameter(name) and not name.startswith('qos_overrides.')
+    ]
+    for name in unknown:
+        close = difflib.get_close_matches(name, known, 1)
+        meant = f'; did you mean {close[0]}?' if close else ''
+        node.get_logger().warning(printable(f'{name}: no such parameter, nothing reads it{meant}'))
 
 
 def read(node: Node, config: type[T]) -> T:

@@ -21,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from progress_monitor.printable import printable
+from progress_monitor.ros.start import ending
 
 N = TypeVar('N', bound=Node)
 
@@ -34,10 +35,10 @@ def run(
     close: Callable[[N], None] = Node.destroy_node,
     end: Callable[[N], None] | None = None,
 ) -> None:
-    """Start ROS, spin the node that ``make`` returns until SIGINT or SIGTERM, and ``close`` it.
+    """Start ROS, spin the node that ``make`` returns until an ``ending`` signal, and ``close`` it.
 
     A signal that comes earlier ends the process once the node is made; one that comes later, while
-    it is being closed, changes nothing. Both stay ignored when this returns, for the process is at
+    it is being closed, changes nothing. All stay ignored when this returns, for the process is at
     its end. Call it in the main thread.
 
     rclpy's own handlers are left out: they shut the context down from a thread of their own while
@@ -86,13 +87,13 @@ def _refuse(error: Exception) -> NoReturn:
 
 
 class _Signals:
-    """SIGINT and SIGTERM as bytes in a pipe, from construction on."""
+    """Signals that end a process as bytes in a pipe, from construction on."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending():
             signal.signal(number, _do_nothing)
 
     def came(self) -> bool:
@@ -117,8 +118,8 @@ class _Signals:
             waiter.join()
 
     def close(self) -> None:
-        """Ignore both from now on."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Ignore them from now on."""
+        for number in ending():
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         os.close(self._writer)

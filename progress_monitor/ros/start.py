@@ -10,13 +10,24 @@ from types import FrameType
 from typing import NoReturn
 
 
+def ending() -> list[signal.Signals]:
+    """The signals that end a node in good order: of the user, of a manager, of a lost terminal.
+
+    One that was ignored at the start, as ``nohup`` does with the last, stays so.
+    """
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    return signals
+
+
 def start(module: str) -> NoReturn:
     """Run ``main`` of ``module`` and exit with what it returns.
 
-    Until that has taken SIGINT and SIGTERM over, which importing ROS delays by a second, they end
-    the process at once and with 0: there is nothing yet that could be left behind.
+    Until that has taken the ``ending`` signals over, which importing ROS delays by a second, they
+    end the process at once and with 0: there is nothing yet that could be left behind.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending():
         signal.signal(number, _leave)
     sys.exit(import_module(module).main())
 

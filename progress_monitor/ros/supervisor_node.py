@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from progress_monitor.msg import (
@@ -35,7 +34,9 @@ from progress_monitor.ros.acknowledger import Acknowledger
 from progress_monitor.ros.callers import make_caller
 from progress_monitor.ros.diagnostics import task as diagnostic_task
 from progress_monitor.ros.messages import header, to_time
+from progress_monitor.ros.publishers import Publishers
 from progress_monitor.ros.running import run
+from progress_monitor.ros.tolerant import TolerantNode
 from progress_monitor.types import StallCause
 
 _PERIOD_S = 0.1
@@ -110,7 +111,7 @@ class SupervisorConfig(RecoveryConfig):
     )
 
 
-class SupervisorNode(Node):
+class SupervisorNode(TolerantNode):
     """Hears the monitor, ticks the tree of its policy and speaks to the robot.
 
     :raises ParameterError: naming the parameter that cannot be used.
@@ -126,7 +127,7 @@ class SupervisorNode(Node):
             if not getattr(config, name).strip():
                 raise ParameterError(f'{name}: empty; give a name')
         policy = self._policy(config)
-        monitor = self.resolve_topic_name(config.monitor)
+        self._monitor = monitor = self.resolve_topic_name(config.monitor)
         self._file = self._open_record(monitor)
         self._recovery = Recovery(
             policy,
@@ -141,6 +142,7 @@ class SupervisorNode(Node):
         self._election = Election(new_instance(), time.monotonic())
         self._last: Action | None = None
         self._status: MonitorStatus | None = None
+        self._monitors = Publishers()
         self._status_at = self._mismatch_since = 0.0
         self._acknowledger = Acknowledger(self, monitor, config.suspend_s)
         self._heartbeat_due = self._diagnostics_due = 0.0
@@ -206,7 +208,8 @@ class SupervisorNode(Node):
         else:
             self._recovery.adopt(record)
 
-    def _on_status(self, message: MonitorStatus) -> None:
+    def _on_status(self, message: MonitorStatus, info: Mapping[str, Any]) -> None:
+        self._monitors.hear(info.get('publication_sequence_number'))
         self._status, self._status_at = message, time.monotonic()
 
     def _on_stall(self, message: Stall) -> None:
@@ -273,15 +276,22 @@ class SupervisorNode(Node):
             return
         trouble = ''
         silent = now - self._status_at > _STATUS_TIMEOUT_S
+        several = self._monitors.several
         if silent:
             trouble = 'the monitor is silent'
+        elif several:
+            trouble = (
+                f'several monitors are named {self._monitor}; stop all but one, or '
+                'give each a namespace'
+            )
         elif status.state in _BLIND:
             trouble = _BLIND[status.state]
             if status.message and status.state in _WORTH_A_WORD:
                 trouble = printable(f'{trouble}: {status.message}')
         elif status.state not in _JUDGING:
             trouble = f'the monitor is in the state {status.state}, which is not known here'
-        watches = bool(status.task_id) and (silent or status.state in _WORTH_A_WORD)
+        worth_a_word = silent or several or status.state in _WORTH_A_WORD
+        watches = bool(status.task_id) and worth_a_word
         stall = recovery.open
         mismatch = stall is not None and stall.task_id != status.task_id and not silent
         if not mismatch:

@@ -24,6 +24,7 @@ from progress_monitor.vlm.weights import Tensor, read_header, stored_tensors, we
 PARAMETER = 'model.adapters'
 ADAPTATION = 'adaptation.json'
 ADAPTATION_FORMAT = 1
+DOUBTFUL_ENDS = 'doubtful_ends'
 PLACE = re.compile(r'(?:layers|blocks)\.\d+\..*|merger\w*\..*|lm_head|embed_tokens')
 _UNPACKED = ('F32', 'F16', 'BF16')
 _HUB_FOLDER = re.compile(r'models--(?:.*--)?(?P<name>[^/]+)/snapshots/[^/]+/?$')
@@ -35,7 +36,8 @@ class Adapter:
 
     ``tasks`` are as its ``adaptation.json`` writes them; without that file there are none, and it
     serves every task that no other adapter names. ``base`` and ``revision`` say what it was
-    trained on, empty where it does not. ``head`` is the file of its value head.
+    trained on, empty where it does not. ``head`` is the file of its value head. ``doubtful_ends``
+    are those of its tasks of which its report found that it takes unfinished work for done.
     """
 
     folder: Path
@@ -46,6 +48,7 @@ class Adapter:
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     head: Path | None
+    doubtful_ends: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Adapter:
@@ -67,7 +70,7 @@ class Adapter:
             raise VLMError(
                 f'{PARAMETER}: {folder} holds no {ADAPTER_WEIGHTS}{convert if pickled else ""}'
             )
-        tasks, made_for = _read_adaptation(folder / ADAPTATION)
+        tasks, made_for, doubtful = _read_adaptation(folder / ADAPTATION)
         return cls(
             folder,
             folder_name(str(folder)),
@@ -77,6 +80,7 @@ class Adapter:
             config,
             read_header(folder / ADAPTER_WEIGHTS),
             find_head(folder, PARAMETER),
+            doubtful,
         )
 
     @property
@@ -114,6 +118,11 @@ class Adapter:
                 f'adapter {self.name} names another base than {path}: shapes fit, and whether '
                 'the weights do cannot be told'
             )
+        lines += [
+            f'adapter {self.name}: its report found that it takes unfinished work of "{task}" for '
+            'done, so that no success is called'
+            for task in self.doubtful_ends
+        ]
         if self.head is not None:
             lines.append(
                 f'the value head {self.head.name} of adapter {self.name} replaces the number in '
@@ -243,10 +252,10 @@ def _check_kind(folder: Path, config: Mapping[str, Any]) -> None:
             )
 
 
-def _read_adaptation(path: Path) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Its tasks, and its base and revision as far as they are given."""
+def _read_adaptation(path: Path) -> tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]:
+    """Its tasks, its base and revision as far as they are given, and tasks of doubtful ends."""
     if not path.is_file():
-        return (), {}
+        return (), {}, ()
     values = read_json(path)
     if values.get('format') != ADAPTATION_FORMAT:
         raise VLMError(
@@ -267,7 +276,10 @@ def _read_adaptation(path: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     for name, value in made_for.items():
         if not isinstance(value, str):
             raise VLMError(f'{PARAMETER}: {path}: "{name}" is no text')
-    return tuple(tasks), made_for
+    doubtful = values.get(DOUBTFUL_ENDS) or []
+    if not isinstance(doubtful, list) or not all(isinstance(task, str) for task in doubtful):
+        raise VLMError(f'{PARAMETER}: {path}: "{DOUBTFUL_ENDS}" is no list of texts')
+    return tuple(tasks), made_for, tuple(doubtful)
 
 
 def _comparable(one: str, other: str) -> bool:

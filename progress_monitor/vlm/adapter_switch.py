@@ -38,17 +38,22 @@ class InForce:
     """The adapter that answers; without a name it is the bare checkpoint.
 
     ``vision`` tells whether a frame's features are its own. ``head`` gives the number in place of
-    the tag.
+    the tag. ``doubtful_ends`` are tasks of which it takes unfinished work for done.
     """
 
     name: str = ''
     vision: bool = False
     head: ValueHead | None = None
+    doubtful_ends: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """For a person: its name, and what replaces the model's own number."""
         return f'{self.name} (number from its value head)' if self.head else self.name
+
+    def doubts_end_of(self, task: str) -> bool:
+        """Whether its word that ``task`` is done is not to be believed."""
+        return plain_task(task) in map(plain_task, self.doubtful_ends)
 
 
 _BARE = InForce()
@@ -171,7 +176,7 @@ class AdapterSwitch:
                 for value in parts:
                     value.data = value.data.to(like.dtype)
         head = ValueHead.read(adapter.head, like.device, like.dtype) if adapter.head else None
-        shown = InForce(adapter.name, adapter.changes_vision, head)
+        shown = InForce(adapter.name, adapter.changes_vision, head, adapter.doubtful_ends)
         self._loaded.append(_Loaded(shown, adapter.folder, adapter.tasks, layers))
 
     def _exchange(self, wanted: _Loaded | None) -> None:

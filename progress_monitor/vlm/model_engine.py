@@ -96,7 +96,11 @@ class ModelEngine:
         """Answer ``request``; see ``StreamingDecoder.answer``."""
         try:
             answer = self._decoder.answer(request, time_limit_s)
-            return replace(answer, scene_distance=self._distance(request))
+            return replace(
+                answer,
+                scene_distance=self._distance(request),
+                end_doubtful=self._vlm.adapters.use(request.task).doubts_end_of(request.task),
+            )
         except torch.OutOfMemoryError as error:
             raise VLMError(
                 f'out of memory on {self._vlm.device} while answering; lower model.max_pixels or '

@@ -29,7 +29,7 @@ from progress_monitor_lab.training.data import Corpus, Episode
 from progress_monitor_lab.training.formats import Sample
 
 # How often each form is asked.
-FORMS = {'procvlm': 0.4, 'recurrent': 0.22, 'topreward': 0.13, 'progresslm': 0.25}
+FORMS = {'procvlm': 0.55, 'recurrent': 0.16, 'topreward': 0.09, 'progresslm': 0.2}
 SINGLE_FRAME = 0.3
 LONGEST, SHORTEST = 17, 5
 SNIPPET, SNIPPET_STRIDES = 4, (2, 3, 5)

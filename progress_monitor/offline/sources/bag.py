@@ -1,6 +1,7 @@
-"""A rosbag2 recording, SQLite or MCAP, by the stamps that the cameras gave. Needs no running ROS.
+"""A rosbag2 recording (SQLite or MCAP) or a ROS 1 bag, by the stamps that the cameras gave.
 
-Pictures are decoded by the same code as on the robot, which wants ROS's message packages.
+It needs no running ROS. Pictures are decoded by the same code as on the robot, which wants ROS's
+message packages.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from progress_monitor.printable import printable
 
 _RAW = 'sensor_msgs/msg/Image'
 _COMPRESSED = 'sensor_msgs/msg/CompressedImage'
-_SUFFIXES = ('.mcap', '.db3')
+_METADATA = 'metadata.yaml'
+_STORED = ('.mcap', '.db3')
+_ROS_1 = '.bag'
+_TRANSPORT = '/compressed'
 _USUAL_FPS = 10.0
 
 
 class BagSource:
     """The pictures of one or more camera topics of a bag, in the order recorded; see ``Source``.
 
+    :param topics: empty: all, but of a camera recorded raw and compressed the raw pictures only.
     :raises OSError: if the bag cannot be opened, or lacks a topic; the text names those it has.
     """
 
@@ -44,7 +49,7 @@ class BagSource:
             self._reader.close()
             wanted = f'no camera topic {missing[0]}' if missing else 'no camera topic'
             raise OSError(f'{path}: {wanted}; those that it has: {listed}')
-        self.cameras = topics or tuple(found)
+        self.cameras = topics or tuple(name for name in found if _camera_of(name) not in found)
         self._connections = [
             connection
             for connection in self._reader.connections
@@ -102,18 +107,23 @@ def _open_reader(path: Path) -> Any:
     from rosbags.highlevel import AnyReader
     from rosbags.typesys import Stores, get_typestore
 
-    # A recorder that was killed has written no metadata; the file itself may be whole.
-    if path.is_dir() and not (path / 'metadata.yaml').is_file():
-        path = next(item for item in sorted(path.iterdir()) if item.suffix in _SUFFIXES)
+    store = Stores.ROS1_NOETIC if path.suffix == _ROS_1 else Stores.LATEST
     try:
-        reader = AnyReader([path], default_typestore=get_typestore(Stores.LATEST))
+        reader = AnyReader(_parts(path), default_typestore=get_typestore(store))
         reader.open()
     except Exception as error:  # as above
         raise OSError(
             f'{path}: no bag that can be read ({printable(str(error), 200)}); one that was cut '
-            'short is mended with "mcap recover" or "ros2 bag reindex"'
+            'short is mended with "mcap recover", "ros2 bag reindex" or "rosbag reindex"'
         ) from error
     return reader
+
+
+def _parts(path: Path) -> list[Path]:
+    """What to open: a recorder that was killed has written no metadata, but maybe whole files."""
+    if path.is_dir() and not (path / _METADATA).is_file():
+        return sorted(item for item in path.iterdir() if item.suffix in _STORED)
+    return [path]
 
 
 class _Decoder:
@@ -161,14 +171,19 @@ class _Decoder:
         )
 
 
+def _camera_of(topic: str) -> str:
+    """The topic whose pictures these are, compressed, by the naming of image_transport."""
+    return topic.removesuffix(_TRANSPORT) if topic.endswith(_TRANSPORT) else ''
+
+
 def _accepts(path: Path) -> bool:
     if path.is_dir():
-        return any(item.suffix in _SUFFIXES for item in path.iterdir())
-    return path.suffix in _SUFFIXES
+        return (path / _METADATA).is_file() or bool(_parts(path))
+    return path.suffix in (*_STORED, _ROS_1)
 
 
 def _open(path: Path, options: SourceOptions) -> BagSource:
     return BagSource(path, options.topics)
 
 
-BAG = SourceKind('a rosbag2 recording', ('topics',), _accepts, _open)
+BAG = SourceKind('a rosbag2 recording or ROS 1 bag', ('topics',), _accepts, _open)
