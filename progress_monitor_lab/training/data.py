@@ -10,18 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from progress_monitor_lab.sim.disturbance import DISTURBANCES, Bump, Disturbance
+from progress_monitor_lab.sim.disturbance import DISTURBANCES
 from progress_monitor_lab.sim.tasks import TASKS
 from progress_monitor_lab.training.foreign import foreign
 
 TASK_NAMES = tuple(TASKS)
 PATCH, MERGE = 16, 2
 HELD_OUT = 2
-# What a camera that moves makes of a picture is the hardest to see through.
-_MOVING, _KNOCKED = 0.35, 0.2
 STEP_PERIOD_S = 0.1
 FRAME_STEPS = 2
-TURN_DEGREES, TURN_SHIFT = 6.0, 0.08
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +55,7 @@ class Corpus:
         images = self.images.copy()
         for episode in self.episodes:
             if rng.random() < 0.5:
-                disturb = _disturbance(rng, len(episode.progress) * FRAME_STEPS * STEP_PERIOD_S)
+                disturb = DISTURBANCES[str(rng.choice(tuple(DISTURBANCES)))](rng)
                 for index in range(len(episode.progress)):
                     place = episode.first + index
                     images[place] = disturb(images[place], index * FRAME_STEPS * STEP_PERIOD_S)
@@ -75,15 +72,6 @@ class Corpus:
             for episode in self.episodes
         ]
         return np.concatenate(parts)
-
-
-def _disturbance(rng: np.random.Generator, length_s: float) -> Disturbance:
-    kind = rng.random()
-    if kind < _KNOCKED:
-        return Bump(rng, float(rng.uniform(0.0, length_s)))
-    moving = kind < _KNOCKED + _MOVING
-    name = 'wrist_camera' if moving else str(rng.choice(tuple(DISTURBANCES)))
-    return DISTURBANCES[name](rng)
 
 
 def load(folder: Path, held_out: bool) -> Corpus:
@@ -107,27 +95,6 @@ def load(folder: Path, held_out: bool) -> Corpus:
     if not episodes:
         raise SystemExit(f'{folder}: no episodes; run training.render_episodes')
     return Corpus(tuple(episodes), np.concatenate(images), np.concatenate(poses))
-
-
-def turn(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """(n, h, w, 3) images as a camera that is turned, moved and nearer would show them."""
-    count = len(images)
-
-    def drawn(reach: float) -> torch.Tensor:
-        return reach * (2.0 * torch.rand(count, generator=generator) - 1.0)
-
-    angle, zoom = drawn(np.deg2rad(TURN_DEGREES)), 1.07 + drawn(0.08)
-    cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    rows = [torch.stack([cosine, -sine, drawn(2.0 * TURN_SHIFT)], 1)]
-    rows.append(torch.stack([sine, cosine, drawn(2.0 * TURN_SHIFT)], 1))
-    pictures = images.permute(0, 3, 1, 2).float()
-    grid = torch.nn.functional.affine_grid(
-        torch.stack(rows, 1), list(pictures.shape), align_corners=False
-    )
-    turned = torch.nn.functional.grid_sample(
-        pictures, grid, padding_mode='reflection', align_corners=False
-    )
-    return turned.permute(0, 2, 3, 1)
 
 
 def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

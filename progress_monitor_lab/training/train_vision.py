@@ -4,8 +4,6 @@ The language loss alone teaches sentences and hardly any sight. A head that is t
 regresses hand, item, target and gripper, and each task's progress and stage.
 
     python -m progress_monitor_lab.training.train_vision EPISODES RUN --minutes 12
-
-With ``--start`` an earlier checkpoint's tower goes on, slower than the new head.
 """
 
 from __future__ import annotations
@@ -23,13 +21,10 @@ from progress_monitor.vlm.tiny import SMALL_TEXT, SMALL_VISION, make_checkpoint
 from progress_monitor_lab.sim.tasks import TASKS
 from progress_monitor_lab.training.answers import corpus as sentences
 from progress_monitor_lab.training.clock import Clock
-from progress_monitor_lab.training.data import TASK_NAMES, Corpus, augment, load, turn
+from progress_monitor_lab.training.data import TASK_NAMES, Corpus, augment, load
 from progress_monitor_lab.training.tower import batch_attention, features
 
 BATCH = 64
-TURNED = 0.4
-# How much slower a tower that can see goes on than its new head.
-CAUTION = 0.3
 STAGES = 6
 POSES = 10
 # What a single frame cannot tell: how far a task in several phases has come.
@@ -91,14 +86,6 @@ def validate(model: Any, head: Head, targets: Targets) -> float:
     return float(np.mean(errors))
 
 
-def _shown(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The pictures of a batch under other lights, some of them turned."""
-    pictures = images.float()
-    turned = torch.rand(len(images), generator=generator) < TURNED
-    pictures[turned] = turn(images[turned], generator)
-    return augment(pictures, generator)
-
-
 def main() -> None:
     """Train until the budget is spent; an interrupted run goes on."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -106,32 +93,24 @@ def main() -> None:
     parser.add_argument('run', type=Path)
     parser.add_argument('--minutes', type=float, default=12.0)
     parser.add_argument('--rate', type=float, default=1e-3)
-    parser.add_argument('--start', type=Path, help='checkpoint whose tower goes on')
     arguments = parser.parse_args()
-    train = load(arguments.episodes, held_out=False).disturbed(2)
-    held_out = load(arguments.episodes, held_out=True)
+    train, held_out = (
+        load(arguments.episodes, held_out=False),
+        load(arguments.episodes, held_out=True),
+    )
     mean, std = train.pose.mean(0), train.pose.std(0) + 1e-3
     targets, unseen = Targets(train, mean, std), Targets(held_out, mean, std)
-    arguments.run.mkdir(parents=True, exist_ok=True)
-    checkpoint = arguments.start or arguments.run / 'start'
+    checkpoint = arguments.run / 'start'
     if not checkpoint.exists():
         make_checkpoint(
             checkpoint, SMALL_TEXT, SMALL_VISION, sentences=sentences(), vocabulary=1024
         )
-    model: Any = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    model: Any = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint)
     batch_attention(model)
     visual = model.model.visual
     head = Head(1 + len(visual.deepstack_visual_indexes), 16, SMALL_TEXT['hidden_size'])
     parameters = [*visual.parameters(), *head.parameters()]
-    slower = CAUTION if arguments.start else 1.0
-    optimizer = torch.optim.AdamW(
-        [
-            {'params': list(visual.parameters()), 'slower': slower},
-            {'params': list(head.parameters()), 'slower': 1.0},
-        ],
-        lr=arguments.rate,
-        weight_decay=0.02,
-    )
+    optimizer = torch.optim.AdamW(parameters, lr=arguments.rate, weight_decay=0.02)
     clock = Clock(arguments.run / 'vision.pt', arguments.minutes)
     state = clock.resume()
     if state:
@@ -142,22 +121,19 @@ def main() -> None:
     step, recent = 0, []
     while clock.share < 1.0:
         index = torch.randint(0, len(targets.images), (BATCH,), generator=generator)
-        outputs = head(features(model, _shown(targets.images[index], generator)))
+        outputs = head(features(model, augment(targets.images[index], generator)))
         loss, error = losses(outputs, targets, index)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         for group in optimizer.param_groups:
-            group['lr'] = clock.rate(arguments.rate) * group['slower']
+            group['lr'] = clock.rate(arguments.rate)
         optimizer.step()
         recent.append(error)
         step += 1
         if step % 100 == 0:
             mean_error = np.mean(recent)
-            print(
-                f'{clock.share:.3f} step {step} loss {loss.item():.3f} error {mean_error:.2f}',
-                flush=True,
-            )
+            print(f'{clock.share:.3f} step {step} loss {float(loss):.3f} error {mean_error:.2f}')
             recent = []
         if step % 500 == 0:
             print(f'held out {validate(model, head, unseen):.2f}', flush=True)
