@@ -178,7 +178,7 @@ def _camera_of(topic: str) -> str:
 
 def _accepts(path: Path) -> bool:
     if path.is_dir():
-        return (path / _METADATA).is_file() or bool(_parts(path))
+        return bool(_parts(path))
     return path.suffix in (*_STORED, _ROS_1)
 
 
