@@ -9,6 +9,7 @@ from progress_monitor.config import EvidenceConfig
 from progress_monitor.evidence.light import LightWatch
 from progress_monitor.evidence.motion import MotionWatch
 from progress_monitor.evidence.repetition import RepetitionWatch
+from progress_monitor.evidence.stabiliser import Stabiliser
 from progress_monitor.evidence.stamps import StampWatch
 from progress_monitor.evidence.thumbnail import grey_thumbnail
 from progress_monitor.evidence.view import Mounting, ViewChange, ViewWatch
@@ -34,6 +35,7 @@ class CameraWatch:
         self._repetition = RepetitionWatch(noise_free, config.confirm_frames)
         self._light = LightWatch(config)
         self._view = ViewWatch()
+        self._stabiliser = Stabiliser()
         self._start()
 
     def _start(self) -> None:
@@ -41,8 +43,10 @@ class CameraWatch:
         self._motion = MotionWatch(self._config)
         self._bad: Evidence | None = None
         self._bad_frames = 0
+        self._stabiliser.restart()
         self._change: ViewChange | None = None
         self._change_ns = 0
+        self._view_stood_ns: int | None = None
         self._longest = 0
 
     @property
@@ -103,6 +107,18 @@ class CameraWatch:
             self._look_for_change(stamp_ns, grey)
         return bad is None
 
+    def shown(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The newest ``image`` as the model is to see it: from where the camera stood at first.
+
+        :param image: as for ``observe``, in colour.
+        """
+        return self._stabiliser.show(image, self._view.mounting)
+
+    def take_view_loss(self) -> int | None:
+        """Stamp after which pictures showed a view that had changed unnoticed; told once."""
+        stood_ns, self._view_stood_ns = self._view_stood_ns, None
+        return stood_ns
+
     def verdict(self, now_ns: int) -> tuple[Evidence, str]:
         """What the stream is worth at ``now_ns`` of the ROS clock, and why, in one sentence."""
         name, config, newest_ns = self._camera, self._config, self._stamps.newest_ns
@@ -144,6 +160,8 @@ class CameraWatch:
         change = self._view.observe(stamp_ns, grey)
         if change is not None:
             self._change, self._change_ns = change, stamp_ns
+            self._view_stood_ns = change.stood_ns
+            self._stabiliser.follow(change)
         elif self._view.mounting is Mounting.MOVING:
             self._change = None
 
