@@ -27,15 +27,22 @@ class CameraWatch:
 
     :param noise_free: whether the source has no sensor noise, so that it repeats its picture when
         nothing moves: yes, no, or auto to learn it.
+    :param stabilise: whether its motion is taken out of what the model is shown.
     """
 
-    def __init__(self, config: EvidenceConfig, camera: str, noise_free: str = 'auto') -> None:
+    def __init__(
+        self,
+        config: EvidenceConfig,
+        camera: str,
+        noise_free: str = 'auto',
+        stabilise: bool = True,
+    ) -> None:
         self._config = config
         self._camera = camera
         self._repetition = RepetitionWatch(noise_free, config.confirm_frames)
         self._light = LightWatch(config)
         self._view = ViewWatch()
-        self._stabiliser = Stabiliser()
+        self._stabiliser = Stabiliser() if stabilise else None
         self._start()
 
     def _start(self) -> None:
@@ -43,7 +50,8 @@ class CameraWatch:
         self._motion = MotionWatch(self._config)
         self._bad: Evidence | None = None
         self._bad_frames = 0
-        self._stabiliser.restart()
+        if self._stabiliser is not None:
+            self._stabiliser.restart()
         self._change: ViewChange | None = None
         self._change_ns = 0
         self._view_stood_ns: int | None = None
@@ -112,6 +120,8 @@ class CameraWatch:
 
         :param image: as for ``observe``, in colour.
         """
+        if self._stabiliser is None:
+            return image
         return self._stabiliser.show(image, self._view.mounting)
 
     def take_view_loss(self) -> int | None:
@@ -144,6 +154,8 @@ class CameraWatch:
             if 0.0 <= (now_ns - self._change_ns) * 1e-9 < config.settle:
                 return Evidence.VIEW_CHANGED, f'camera {name}: {self._say_change(self._change)}'
             self._change = None
+        if self._stabiliser is not None and self._stabiliser.active:
+            return Evidence.GOOD, f'camera {name}: its motion is taken out of the picture'
         return Evidence.GOOD, ''
 
     def check_ahead(self, now_ns: int) -> bool:
@@ -161,7 +173,8 @@ class CameraWatch:
         if change is not None:
             self._change, self._change_ns = change, stamp_ns
             self._view_stood_ns = change.stood_ns
-            self._stabiliser.follow(change)
+            if self._stabiliser is not None:
+                self._stabiliser.follow(change)
         elif self._view.mounting is Mounting.MOVING:
             self._change = None
 

@@ -76,7 +76,8 @@ class Inputs:
         self._told = None
         watch = self._watches.get(frame.camera)
         if watch is None:
-            watch = CameraWatch(self._config, frame.camera, self._known.noise_free)
+            known = self._known
+            watch = CameraWatch(self._config, frame.camera, known.noise_free, known.stabilise)
             self._watches[frame.camera] = watch
         self._seen.add(frame.camera)
         return watch.observe(frame.stamp_ns, frame.image)

@@ -26,8 +26,10 @@ from progress_monitor.evidence.view import Mounting, ViewChange
 Matrix = NDArray[np.float64]
 
 _UNMOVED = np.eye(3)
-# Share of a picture's corners that the camera's motion must put in their place.
+# Share of a picture's corners that the camera's motion must put in their place; the second where
+# the motion is one of those that were seen before, for an arm may hide the rest.
 _SUPPORT = 0.5
+_SUPPORT_AGAIN = 0.3
 # Corners in their place below which a motion is looked for that flow cannot follow.
 _FAR = 0.35
 # Mean way of the picture's points, share of its longest side: less is not worth blurring the
@@ -36,7 +38,7 @@ _LEAST_WAY = 0.004
 _MOST_WAY = 0.3
 # Samples over which the middle of a swaying camera's views is found.
 _MIDDLE = 40
-# Samples in succession that show too little of the view: the camera travels.
+# So many more samples that show too little of the view than show enough: the camera travels.
 _TRAVELS = 3
 
 
@@ -63,6 +65,7 @@ class Stabiliser:
         """Hold the view of the next picture; whether the camera travels is not forgotten."""
         self._matrix = self._held = _UNMOVED
         self._found = 0
+        self._farthest = 0.0
         self._reference: _Seen | None = None
         self._last: _Seen | None = None
         self._missed = 0
@@ -104,7 +107,7 @@ class Stabiliser:
                 image,
                 matrix,
                 (width, height),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
                 borderMode=cv2.BORDER_REPLICATE,
             ),
             np.uint8,
@@ -119,29 +122,32 @@ class Stabiliser:
             self.restart()
             self._reference = _Seen(now, _UNMOVED)
             return
-        matrix = _moved(reference, now)
+        matrix = self._moved(reference, now)
         if matrix is None and self._last is not None:
             # The scene has changed since the first picture; the newest that was found knows it.
-            matrix = _moved(self._last, now)
+            matrix = self._moved(self._last, now)
             if matrix is not None:
                 self._reference = self._last
-        if matrix is not None:
-            self._matrix, self._last, self._missed = matrix, _Seen(now, matrix), 0
-            self._found = min(self._found + 1, _MIDDLE)
-            self._held = self._held + (matrix - self._held) / self._found
+        if matrix is None:
+            self._matrix = self._held
+            self._missed += 1
+            self._travels = self._missed >= self._found + _TRAVELS
             return
-        self._matrix = self._held
-        self._missed += 1
-        self._travels = self._missed >= _TRAVELS
+        self._matrix, self._last = matrix, _Seen(now, matrix)
+        self._found += 1
+        self._held = self._held + (matrix - self._held) / min(self._found, _MIDDLE)
+        self._farthest = max(self._farthest, mean_way(self._away))
 
-
-def _moved(seen: _Seen, now: Picture) -> Matrix | None:
-    """The similarity that maps the first view onto ``now``; None: not found, or too far."""
-    same = same_places(seen.picture, now)
-    corners = np.ones_like(same)
-    found = register(seen.picture, now, corners, far=bool(same.mean() < _FAR))
-    if found is None or found[1] < _SUPPORT:
-        return None
-    motion = refine(seen.picture, now, corners, found[0])
-    matrix: Matrix = motion.in_shares(seen.picture.grey.shape) @ seen.matrix
-    return matrix if mean_way(matrix) <= _MOST_WAY else None
+    def _moved(self, seen: _Seen, now: Picture) -> Matrix | None:
+        """The similarity that maps the first view onto ``now``; None: not found, or too far."""
+        same = same_places(seen.picture, now)
+        corners = np.ones_like(same)
+        found = register(seen.picture, now, corners, far=bool(same.mean() < _FAR))
+        if found is None or found[1] < _SUPPORT_AGAIN:
+            return None
+        motion, support = found
+        if support >= _SUPPORT:
+            motion = refine(seen.picture, now, corners, motion)
+        matrix: Matrix = motion.in_shares(seen.picture.grey.shape) @ seen.matrix
+        way = mean_way(matrix @ np.linalg.inv(self._held))
+        return matrix if way <= (_MOST_WAY if support >= _SUPPORT else self._farthest) else None

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from judging import ns
+from numpy.typing import NDArray
+
+from progress_monitor.config import EvidenceConfig
+from progress_monitor.evidence.camera import CameraWatch
+
+Image = NDArray[np.uint8]
+SIZE = 240
+PERIOD_S = 0.1
+SAMPLE = 5
+_rng = np.random.default_rng(11)
+
+
+def _texture(seed: int, size: int) -> Image:
+    rng = np.random.default_rng(seed)
+    coarse = cv2.GaussianBlur(rng.integers(0, 256, (size, size, 3)).astype(np.float32), (0, 0), 3.0)
+    return np.clip((coarse - 127.0) * 5.0 + 120.0, 0, 255).astype(np.uint8)
+
+
+WORLD = _texture(1, SIZE)
+
+
+def scene(seconds: float) -> Image:
+    """A wall before which a plain arm sweeps up and down."""
+    image = WORLD.copy()
+    top = round(0.4 * SIZE + 0.3 * SIZE * np.sin(seconds))
+    cv2.rectangle(image, (SIZE // 2, top), (SIZE // 2 + 50, SIZE), (40, 60, 200), -1)
+    return image
+
+
+def seen_from(image: Image, degrees: float, right: float, down: float, zoom: float) -> Image:
+    matrix = cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), degrees, zoom)
+    matrix[:, 2] += (right * SIZE, down * SIZE)
+    moved = cv2.warpAffine(image, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT_101)
+    noise = _rng.normal(0.0, 1.5, image.shape)
+    return np.clip(moved + noise, 0, 255).astype(np.uint8)
+
+
+Pose = Callable[[float], tuple[float, float, float, float]]
+
+
+def standing(_: float) -> tuple[float, float, float, float]:
+    return 0.0, 0.0, 0.0, 1.0
+
+
+def swaying(seconds: float) -> tuple[float, float, float, float]:
+    swing = np.sin(2.0 * np.pi * seconds / np.array([2.3, 3.1, 1.9]) + np.array([0.0, 1.0, 2.0]))
+    return 3.0 * swing[0], 0.04 * swing[1], 0.04 * swing[2], 1.0
+
+
+def played(
+    pose: Pose, seconds: float, camera: CameraWatch | None = None
+) -> Iterator[tuple[float, Image, Image]]:
+    """(time, picture, what the model is shown) of each sample."""
+    camera = camera or CameraWatch(EvidenceConfig(), 'mast')
+    for index in range(round(seconds / PERIOD_S)):
+        now = index * PERIOD_S
+        image = seen_from(scene(now), *pose(now))
+        camera.observe(ns(now), image)
+        if index % SAMPLE == 0:
+            yield now, image, camera.shown(image)
+
+
+def unlike(a: Image, b: Image) -> float:
+    """Mean difference of the middle of two pictures, grey levels."""
+    middle = slice(SIZE // 5, -SIZE // 5)
+    return float(np.abs(a[middle, middle].astype(int) - b[middle, middle].astype(int)).mean())
+
+
+def wall(samples: list[Image]) -> list[Image]:
+    """What stands still in every sample: left of the arm."""
+    return [np.ascontiguousarray(image[:, : SIZE // 2 - 20]) for image in samples]
+
+
+def test_pictures_of_a_camera_that_stands_are_shown_as_they_are() -> None:
+    for _, image, shown in played(standing, 8.0):
+        assert shown is image
+
+
+def test_a_swaying_camera_is_shown_as_if_it_stood() -> None:
+    late = [(image, shown) for now, image, shown in played(swaying, 14.0) if now >= 8.0]
+    taken, shown = wall([pair[0] for pair in late]), wall([pair[1] for pair in late])
+    moved = np.mean([unlike(a, taken[0]) for a in taken[1:]])
+    held = np.mean([unlike(a, shown[0]) for a in shown[1:]])
+    assert held < 0.35 * moved
+
+
+def test_the_view_that_is_held_is_the_middle_of_those_of_a_swaying_camera() -> None:
+    *_, (now, _, shown) = played(lambda seconds: swaying(seconds + 0.6), 20.0)
+    first = seen_from(scene(now), *swaying(0.6))
+    centre = seen_from(scene(now), *standing(now))
+    assert unlike(shown, centre) < 0.5 * unlike(shown, first)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    degrees=st.floats(-9.0, 9.0),
+    right=st.sampled_from((-0.15, -0.1, 0.1, 0.15)),
+    down=st.floats(-0.12, 0.12),
+    zoom=st.floats(0.92, 1.1),
+)
+def test_after_a_knock_the_view_is_shown_as_it_was(
+    degrees: float, right: float, down: float, zoom: float
+) -> None:
+    knock = degrees, right, down, zoom
+    samples = list(played(lambda now: knock if now >= 4.0 else (0.0, 0.0, 0.0, 1.0), 9.0))
+    for now, image, shown in samples[-4:]:
+        before = seen_from(scene(now), *standing(now))
+        assert unlike(shown, before) < 0.5 * unlike(image, before)
+
+
+def test_a_knocked_camera_that_is_put_back_is_shown_as_it_is() -> None:
+    def pose(now: float) -> tuple[float, float, float, float]:
+        return (5.0, 0.12, 0.0, 1.0) if 4.0 <= now < 9.0 else standing(now)
+
+    samples = list(played(pose, 15.0))
+    assert any(shown is not image for _, image, shown in samples)
+    now, image, shown = samples[-1]
+    assert unlike(shown, image) < 3.0
+
+
+def test_a_cut_to_another_view_is_shown_as_it_is() -> None:
+    camera = CameraWatch(EvidenceConfig(), 'mast')
+    list(played(standing, 4.0, camera))
+    for index in range(40):
+        image = seen_from(_texture(5, SIZE), *standing(0.0))
+        camera.observe(ns(4.0 + index * PERIOD_S), image)
+        assert camera.shown(image) is image
+
+
+def test_a_camera_that_travels_is_shown_as_it_is() -> None:
+    wide = _texture(3, 6 * SIZE)
+
+    def view(index: int) -> Image:
+        start = 12 * index
+        return np.ascontiguousarray(wide[start : start + SIZE, start : start + SIZE])
+
+    camera = CameraWatch(EvidenceConfig(), 'wrist')
+    altered = []
+    for index in range(90):
+        image = view(index)
+        camera.observe(ns(index * PERIOD_S), image)
+        if index % SAMPLE == 0:
+            altered.append(camera.shown(image) is not image)
+    assert not any(altered[6:])
+
+
+@pytest.mark.parametrize('pose', [swaying, lambda now: (5.0, 0.12, 0.0, 1.0)])
+def test_it_can_be_switched_off(pose: Pose) -> None:
+    camera = CameraWatch(EvidenceConfig(), 'mast', stabilise=False)
+    list(played(standing, 3.0, camera))
+    for _, image, shown in played(pose, 3.0, camera):
+        assert shown is image
+
+
+def test_a_new_task_begins_with_the_view_of_then() -> None:
+    camera = CameraWatch(EvidenceConfig(), 'mast')
+    knock = 5.0, 0.12, 0.0, 1.0
+    list(played(lambda now: knock if now >= 4.0 else standing(now), 8.0, camera))
+    camera.restart()
+    image = seen_from(scene(8.0), *knock)
+    camera.observe(ns(8.0), image)
+    assert camera.shown(image) is image
+
+
+def test_that_motion_is_taken_out_is_said() -> None:
+    camera = CameraWatch(EvidenceConfig(), 'mast')
+    *_, (now, _, _) = played(swaying, 10.0, camera)
+    assert 'taken out' in camera.verdict(ns(now + 0.4))[1]
