@@ -36,8 +36,12 @@ _FAR = 0.35
 # picture for, and of more too little of the first view is left.
 _LEAST_WAY = 0.004
 _MOST_WAY = 0.3
-# Samples over which the middle of a swaying camera's views is found.
-_MIDDLE = 40
+# Time for which the view of a camera that does not sway has stood, s.
+_STOOD_S = 1.5
+# Samples from which the middle of a swaying camera's views is taken.
+_MIDDLE = 20
+# Samples in which the old view is looked for after a change that no motion explained.
+_SEARCHED = 4
 # So many more samples that show too little of the view than show enough: the camera travels.
 _TRAVELS = 3
 
@@ -53,8 +57,8 @@ class _Seen:
 class Stabiliser:
     """Holds the view that one camera has of a task.
 
-    That is the view of the first picture, or, where a camera goes on swaying, the middle of its
-    views so far, which leaves the least of the picture to be filled in.
+    That is the view of the first picture, or, where a camera sways from the start, the middle of
+    its first views, which leaves the least of the picture to be filled in.
     """
 
     def __init__(self) -> None:
@@ -64,11 +68,12 @@ class Stabiliser:
     def restart(self) -> None:
         """Hold the view of the next picture; whether the camera travels is not forgotten."""
         self._matrix = self._held = _UNMOVED
+        self._stood = False
         self._found = 0
         self._farthest = 0.0
         self._reference: _Seen | None = None
         self._last: _Seen | None = None
-        self._missed = 0
+        self._missed = self._searched = 0
 
     @property
     def active(self) -> bool:
@@ -81,9 +86,10 @@ class Stabiliser:
         return self._matrix @ np.linalg.inv(self._held)
 
     def follow(self, change: ViewChange) -> None:
-        """Take in that a camera was moved; where nothing of the old view is left, begin anew."""
+        """Take in that a camera was moved; where nothing of the old view is found, begin anew."""
+        self._stood |= change.stood_s >= _STOOD_S
         if change.share is None:
-            self.restart()
+            self._searched = _SEARCHED
         elif change.matrix is not None:
             self._matrix = change.matrix @ self._matrix
             if mean_way(self._away) > _MOST_WAY:
@@ -95,7 +101,9 @@ class Stabiliser:
         What the picture does not show of it is filled with the nearest that it does. The picture
         itself is returned where nothing is to be done.
         """
-        if mounting is Mounting.MOVING or self._reference is None:
+        self._stood |= mounting is Mounting.FIXED
+        sways = mounting is Mounting.MOVING and not self._travels
+        if sways or self._searched or self._reference is None:
             self._look(Picture(enlarged(grey_thumbnail(image))))
         if not self.active:
             return image
@@ -114,9 +122,7 @@ class Stabiliser:
         )
 
     def _look(self, now: Picture) -> None:
-        """Find where a camera that goes on moving stands ``now``."""
-        if self._travels:
-            return
+        """Find where the camera stands ``now``."""
         reference = self._reference
         if reference is None or reference.picture.grey.shape != now.grey.shape:
             self.restart()
@@ -130,13 +136,26 @@ class Stabiliser:
                 self._reference = self._last
         if matrix is None:
             self._matrix = self._held
-            self._missed += 1
-            self._travels = self._missed >= self._found + _TRAVELS
+            self._miss(now)
             return
         self._matrix, self._last = matrix, _Seen(now, matrix)
+        if self._searched:
+            self._searched = 0
+            return
         self._found += 1
-        self._held = self._held + (matrix - self._held) / min(self._found, _MIDDLE)
+        if not self._stood and self._found <= _MIDDLE:
+            self._held = self._held + (matrix - self._held) / self._found
         self._farthest = max(self._farthest, mean_way(self._away))
+
+    def _miss(self, now: Picture) -> None:
+        if self._searched == 1:
+            self.restart()
+            self._reference = _Seen(now, _UNMOVED)
+        elif self._searched:
+            self._searched -= 1
+        else:
+            self._missed += 1
+            self._travels = self._missed >= self._found + _TRAVELS
 
     def _moved(self, seen: _Seen, now: Picture) -> Matrix | None:
         """The similarity that maps the first view onto ``now``; None: not found, or too far."""

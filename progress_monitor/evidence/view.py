@@ -92,6 +92,7 @@ class ViewChange:
     zoom: float | None = None
     matrix: NDArray[np.float64] | None = None
     stood_ns: int = 0
+    stood_s: float = 0.0
 
 
 class ViewWatch:
@@ -104,7 +105,7 @@ class ViewWatch:
         self._background: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._last: Picture | None = None
         self._last_ns = 0
-        self._stood_ns = 0
+        self._since_ns = self._stood_ns = 0
         self._lost_ns: int | None = None
         self._unsteady_ns: int | None = None
         self._told = self._swept = self._cut = False
@@ -186,11 +187,14 @@ class ViewWatch:
                 self._take(now, stamp_ns, None)
             return None
         self._told = True
-        change = replace(change, stood_ns=self._stood_ns)
+        change = replace(
+            change,
+            matrix=change.matrix if steady else None,
+            stood_ns=self._stood_ns,
+            stood_s=(self._stood_ns - self._since_ns) * 1e-9,
+        )
         if steady:
             self._take(now, stamp_ns, None)
-        else:
-            change = replace(change, matrix=None)
         slow = lost_ns > _BUMP_NS
         if self.mounting is Mounting.UNKNOWN and (slow or self._changed_before):
             self.mounting, self._fixed_s = Mounting.MOVING, 0.0
@@ -232,6 +236,8 @@ class ViewWatch:
             stayed = same_places(now, before)
             if stayed.sum() >= max(FEWEST_CORNERS, count // 4):
                 self._background = stayed
+        if before is None:
+            self._since_ns = stamp_ns
         self._base, self._base_ns, self._stood_ns = now, stamp_ns, stamp_ns
         self._lost_ns = None
 
