@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from progress_monitor.config import EvidenceConfig
 from progress_monitor.evidence.camera import CameraWatch
 from progress_monitor.evidence.registration import Picture, mean_way, refine, register
+from progress_monitor.evidence.stabiliser import Stabiliser
 from progress_monitor.evidence.thumbnail import grey_thumbnail
+from progress_monitor.evidence.view import Mounting, ViewChange
 
 Image = NDArray[np.uint8]
 SIZE = 180
@@ -247,3 +249,72 @@ def test_that_motion_is_taken_out_is_said() -> None:
     camera = CameraWatch(EvidenceConfig(), 'mast')
     *_, (now, _, _) = played(swaying, 10.0, camera)
     assert 'taken out' in camera.verdict(ns(now + 0.4))[1]
+
+
+def told(right: float, stood_s: float = 5.0) -> ViewChange:
+    """The word that a camera was moved by this share of the picture."""
+    matrix = np.eye(3)
+    matrix[0, 2] = right
+    return ViewChange(abs(right), 0.0, 1.0, matrix, 0, stood_s)
+
+
+def begun() -> Stabiliser:
+    stabiliser = Stabiliser()
+    stabiliser.show(seen_from(WORLD, *standing(0.0)), Mounting.UNKNOWN)
+    return stabiliser
+
+
+def test_motions_that_are_told_add_up() -> None:
+    stabiliser = begun()
+    stabiliser.follow(told(0.1))
+    stabiliser.follow(told(0.08))
+    moved = seen_from(WORLD, 0.0, 0.18, 0.0, 1.0)
+    shown = stabiliser.show(moved, Mounting.FIXED)
+    assert unlike(shown, WORLD) < 0.5 * unlike(moved, WORLD)
+    stabiliser.follow(told(-0.18))
+    assert stabiliser.show(WORLD, Mounting.FIXED) is WORLD
+
+
+def test_motions_that_leave_little_of_the_view_begin_a_new_one() -> None:
+    stabiliser = begun()
+    stabiliser.follow(told(0.2))
+    stabiliser.follow(told(0.2))
+    moved = seen_from(WORLD, 0.0, 0.4, 0.0, 1.0)
+    assert stabiliser.show(moved, Mounting.FIXED) is moved
+    stabiliser.follow(told(0.1))
+    again = stabiliser.show(seen_from(WORLD, 0.0, 0.5, 0.0, 1.0), Mounting.FIXED)
+    assert unlike(again, moved) < 8.0
+
+
+def test_after_a_change_that_no_motion_explains_the_old_view_is_looked_for() -> None:
+    stabiliser = begun()
+    stabiliser.follow(ViewChange())
+    hidden = _texture(5, SIZE)
+    assert stabiliser.show(hidden, Mounting.UNKNOWN) is hidden
+    moved = seen_from(WORLD, 5.0, 0.1, 0.0, 1.0)
+    for mounting in (Mounting.UNKNOWN, Mounting.FIXED):
+        assert unlike(stabiliser.show(moved, mounting), WORLD) < 0.5 * unlike(moved, WORLD)
+
+
+def test_where_the_old_view_is_not_found_a_new_one_begins() -> None:
+    stabiliser = begun()
+    stabiliser.follow(ViewChange())
+    other = _texture(5, SIZE)
+    for _ in range(6):
+        assert stabiliser.show(other, Mounting.UNKNOWN) is other
+    stabiliser.follow(told(0.1))
+    moved = cv2.warpAffine(other, np.array([[1.0, 0.0, 0.1 * SIZE], [0.0, 1.0, 0.0]]), (SIZE, SIZE))
+    shown = stabiliser.show(np.asarray(moved, np.uint8), Mounting.FIXED)
+    assert unlike(shown, other) < 5.0
+
+
+def test_a_camera_that_has_travelled_is_left_alone_also_where_it_began() -> None:
+    stabiliser = begun()
+    for place in range(4):
+        stabiliser.show(_texture(20 + place, SIZE), Mounting.MOVING)
+    for _ in range(2):
+        for right in (0.05, -0.05):
+            home = seen_from(WORLD, 3.0, right, 0.0, 1.0)
+            assert stabiliser.show(home, Mounting.MOVING) is home
+        stabiliser.restart()
+        stabiliser.show(WORLD, Mounting.MOVING)
