@@ -7,6 +7,7 @@ before the camera is in it as well, so the clip's own share says what can be rea
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -27,16 +28,21 @@ _SETTLED_S = 2.0
 
 
 def steadied(images: Sequence[Image], rate: float, fixed: bool) -> dict[str, float]:
-    """Shares for one clip; those of knocked and swaying cameras for a fixed one only."""
+    """Shares for one clip; those of knocked and swaying cameras for a fixed one only.
+
+    ``show_ms`` is the processor time of showing a sample of the swaying camera.
+    """
     seconds = len(images) / rate
-    as_filmed, shown = _samples(images, rate)
+    as_filmed, shown, _ = _samples(images, rate)
     result = {'altered': _altered(as_filmed, shown)}
     if not fixed or seconds < 2.0 * _LEARNT_S:
         return result
     rng = np.random.default_rng([7, len(images)])
     for name, disturbance in (('sway', Wrist(rng)), ('knock', Bump(rng, seconds / 2.0))):
         moved = [disturbance(image, index / rate) for index, image in enumerate(images)]
-        raw, held = _samples(moved, rate)
+        raw, held, cost = _samples(moved, rate)
+        if name == 'sway':
+            result['show_ms'] = 1e3 * cost
         compare = _successive if name == 'sway' else _against(as_filmed)
         first = _LEARNT_S if name == 'sway' else seconds / 2.0 + _SETTLED_S
         for kind, samples in (('filmed', as_filmed), ('raw', raw), ('held', held)):
@@ -44,17 +50,20 @@ def steadied(images: Sequence[Image], rate: float, fixed: bool) -> dict[str, flo
     return result
 
 
-def _samples(images: Sequence[Image], rate: float) -> tuple[list[Image], list[Image]]:
-    """Every ``SAMPLE_S`` the picture as it is, and as the model is shown it."""
+def _samples(images: Sequence[Image], rate: float) -> tuple[list[Image], list[Image], float]:
+    """Every ``SAMPLE_S`` the picture as it is, and as the model is shown it; its cost, s."""
     camera = CameraWatch(EvidenceConfig(), 'clip')
     stride = max(1, round(SAMPLE_S * rate))
     raw, shown = [], []
+    spent = 0.0
     for index, image in enumerate(images):
         camera.observe(1_000_000_000 + round(index / rate * 1e9), image)
         if index % stride == 0:
             raw.append(image)
+            start = time.process_time()
             shown.append(camera.shown(image))
-    return raw, shown
+            spent += time.process_time() - start
+    return raw, shown, spent / max(len(raw), 1)
 
 
 def _altered(raw: Sequence[Image], shown: Sequence[Image]) -> float:
