@@ -53,7 +53,9 @@ LINES = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1
 )
 WORDS = LINES.filter(
     lambda text: (
-        text.isprintable() and bool(text.rstrip('. ')) and text.casefold() not in ('done', 'not done', '/delete')
+        text.isprintable()
+        and bool(text.rstrip('. '))
+        and text.casefold() not in ('done', 'not done', '/delete')
     )
 )
 
