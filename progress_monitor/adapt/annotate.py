@@ -86,6 +86,11 @@ def _annotate(given: argparse.Namespace) -> int:
         task = given.task or (current.task if current else '')
         current = from_published(given.published, task, videos)
     with Recording(videos, _told()) as recording:
+        if not recording.even and (given.published or given.export):
+            raise ValueError(
+                f'{videos[0]}: its frames are not evenly spaced, and published forms count frames; '
+                f'write it at one rate first: ffmpeg -i {videos[0].name} -r 10 NEW.mp4'
+            )
         task = given.task or (current.task if current else '')
         session = Session(recording, task, given.out, given.export, given.model, current)
         if given.terminal:
