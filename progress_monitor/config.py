@@ -23,8 +23,9 @@ class WindowConfig:
     policy: str = parameter(
         'growing',
         'How the window moves on: growing (from min_images to max_images, then back to the newest '
-        'min_images), sliding (the newest max_images) or anchored (min_images-1 fixed images and '
-        'the newest one; new ones are fixed after max_images-min_images samples).',
+        'min_images, or to all that were not shown yet), sliding (the newest max_images) or '
+        'anchored (min_images-1 fixed images and the newest one; new ones are fixed after '
+        'max_images-min_images samples).',
         choices=POLICIES,
     )
     min_images: int = parameter(

@@ -372,10 +372,11 @@ class Estimate:
     """What a strategy reads from one answer.
 
     ``remaining_steps`` is None where the answer held no readable list; an empty tuple says that
-    nothing remains. ``evidence`` is GOOD, REFUSED, NO_NUMBER, CONTRADICTION or UNKNOWN_SCENE; a
-    scene that the model does not know has no figures. ``verdict`` is what the strategy takes the
-    answer to say of success, and ``success_probability`` a second opinion where the strategy has
-    one. ``thought`` is the chain of thought to be remembered, for strategies that have one.
+    nothing remains. ``evidence`` is GOOD, REFUSED, NO_NUMBER, CUT_SHORT, CONTRADICTION or
+    UNKNOWN_SCENE; a scene that the model does not know has no figures. ``verdict`` is what the
+    strategy takes the answer to say of success, and ``success_probability`` a second opinion where
+    the strategy has one. ``thought`` is the chain of thought to be remembered, for strategies that
+    have one.
     """
 
     stamp_ns: int

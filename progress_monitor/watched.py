@@ -105,7 +105,8 @@ class WatchedTask:
         """Take one readable answer into memory and judgement.
 
         :param rest: whether anything moves in the pictures.
-        :returns: ``estimate``, without its figures where the model does not know the scene.
+        :returns: ``estimate`` as it counts: without its figures where the model does not know the
+            scene, and without its verdict where its adapter is known to see the end too early.
         """
         self.ticks += 1
         self.shown = view
@@ -113,13 +114,9 @@ class WatchedTask:
         self.trust.heard(session)
         if isinstance(answer, Generated):
             self.finish = answer.finish.value
-        worth, why = self._worth(estimate, answer)
-        self.trust.weigh(worth, why)
-        if worth is Evidence.UNKNOWN_SCENE:
-            estimate = _without_figures(estimate)
-        elif why == _END_DOUBTFUL:
-            estimate = replace(estimate, evidence=worth, verdict=Verdict.UNKNOWN)
-        if worth is not Evidence.GOOD or self.trust.refused:
+        estimate, why = _weighed(estimate, answer)
+        self.trust.weigh(estimate.evidence, why)
+        if estimate.evidence is not Evidence.GOOD or self.trust.refused:
             self.judge.hold()
             return estimate
         plan = self._plan_during(rest)
@@ -173,17 +170,18 @@ class WatchedTask:
         stalls = [report for report in reports if isinstance(report, StallReport)]
         return stalls, [report for report in reports if isinstance(report, SuccessReport)]
 
-    @staticmethod
-    def _worth(estimate: Estimate, answer: Generated | Scored) -> tuple[Evidence, str]:
-        """What an answer is worth, and why where that does not say it."""
-        if answer.scene_distance > UNKNOWN_FROM:
-            return Evidence.UNKNOWN_SCENE, ''
-        if answer.end_doubtful and estimate.verdict is Verdict.DONE:
-            return Evidence.CONTRADICTION, _END_DOUBTFUL
-        cut = _CUT.get(answer.finish) if isinstance(answer, Generated) else None
-        if estimate.evidence is Evidence.NO_NUMBER and cut is not None:
-            return Evidence.CUT_SHORT, f'The answer was cut by its {cut}.'
-        return estimate.evidence, ''
+
+def _weighed(estimate: Estimate, answer: Generated | Scored) -> tuple[Estimate, str]:
+    """What counts of an answer, and why it is worth no more where its evidence does not say it."""
+    if answer.scene_distance > UNKNOWN_FROM:
+        return _without_figures(estimate), ''
+    if answer.end_doubtful and estimate.verdict is Verdict.DONE:
+        doubtful = replace(estimate, evidence=Evidence.CONTRADICTION, verdict=Verdict.UNKNOWN)
+        return doubtful, _END_DOUBTFUL
+    cut = _CUT.get(answer.finish) if isinstance(answer, Generated) else None
+    if estimate.evidence is Evidence.NO_NUMBER and cut is not None:
+        return replace(estimate, evidence=Evidence.CUT_SHORT), f'The answer was cut by its {cut}.'
+    return estimate, ''
 
 
 def _without_figures(estimate: Estimate) -> Estimate:

@@ -49,6 +49,12 @@ def test_growing_windows_share_their_beginning():
     assert shared >= 0.85 * 56
 
 
+@pytest.mark.parametrize('every', [1, 4, 10, 16])
+def test_nothing_between_two_windows_of_a_slow_model_goes_unseen(every):
+    for before, now in itertools.pairwise(windows('growing', 120, every)):
+        assert now[0].stamp_ns <= before[-1].stamp_ns or len(now) == 1
+
+
 @pytest.mark.parametrize('policy', POLICIES)
 @pytest.mark.parametrize('every', [2, 4, 9, 30])
 def test_a_slow_model_is_shown_as_many_frames_as_a_quick_one(policy, every):

@@ -114,7 +114,7 @@ def test_a_model_that_knows_the_truth_is_judged_without_a_fault(kind, tmp_path):
         grace = CONFIG.stall.grace_period if episode.stall_from < 30 else 0.0
         # Swings look like noise until they have gone on for so long that they are called a loop.
         turns = CONFIG.stall.loop_allowances * ALLOWANCE if kind == 'looping' else 0.0
-        ticks = 1.5 + 4.0 * episode.answer_s
+        ticks = 3.0 * max(0.5, episode.answer_s)
         assert result.stall.delays[0] <= ALLOWANCE + grace + turns + ticks
     if episode.fall_from >= 0:
         assert result.regression.hits == 1
@@ -196,6 +196,16 @@ def test_a_call_that_was_right_early_and_still_stands_is_right(tmp_path):
     call = record.calls[0]
     record.calls[1:] = [{**call, 'stalled': False, 'at': call['at'] + 0.5}]
     assert score(late, record, CONFIG).stall.misses == 1
+
+
+@pytest.mark.parametrize(('kind', 'tick'), [('robot_frozen', 0.5), ('slow_model_5s', 5.0)])
+def test_how_late_a_stall_is_called_counts_in_the_ticks_of_its_model(kind, tick, tmp_path):
+    episode = make(Plan(kind, 'drawer_open', 1), tmp_path, ALLOWANCE)
+    record = play(episode, 'procvlm', CONFIG, Oracle(episode))
+    onset = max(episode.stall_from * 0.1, CONFIG.stall.grace_period)
+    record.calls[0]['at'] = onset + ALLOWANCE + 2.0 * tick
+    figures = summary([score(episode, record, CONFIG)], ['drawer_open'])
+    assert figures['stall_late_ticks_max'] == pytest.approx(2.0)
 
 
 def test_a_success_that_was_called_when_nearly_done_counts_if_it_stands(tmp_path):

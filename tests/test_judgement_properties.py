@@ -192,6 +192,19 @@ def test_a_model_that_becomes_slow_is_soon_judged_again(slow):
     assert judge.stall.cause is StallCause.NO_CHANGE
 
 
+@pytest.mark.parametrize('ahead', [0.0, 1.0, 2.0, 3.0, 4.0])
+def test_a_slow_model_calls_a_rest_with_the_first_answer_that_is_due(ahead):
+    """It takes 5 s for an answer, and the robot stops so long before one."""
+    judge = Judge(config(stall__allowance=15.0, stall__minimum_gain=GAIN), TASK)
+    rest = 15.0 - ahead
+    for index in range(12):
+        seconds = 5.0 * index
+        since = ns(rest) if seconds - rest >= 3.0 else None
+        number = min(0.1 + 0.01 * seconds, 0.1 + 0.01 * rest)
+        judge.add(Tick(_estimate(seconds, number), REST[0], resting_since_ns=since))
+        assert (judge.stall is not None) == (seconds - rest >= 15.0 + ahead)
+
+
 @given(st.lists(st.tuples(st.floats(0.3, 0.6), st.booleans()), min_size=30, max_size=80))
 def test_time_without_evidence_does_not_count(ticks):
     """A robot at rest is watched for less than the allowance in all; the rest is silence."""

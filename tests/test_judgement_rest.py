@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from judging import STEPS, TASK, ScriptedBackend, answer_text, config, live, play
+from judging import STEPS, TASK, ScriptedBackend, answer_text, config, live, ns, play
 
+from progress_monitor.judgement.judge import Judge
+from progress_monitor.judgement.tick import Tick
 from progress_monitor.monitor import ProgressMonitor
-from progress_monitor.types import State, StepStatus
+from progress_monitor.types import NAN, Estimate, Evidence, State, StepStatus, Verdict
 
 DONE, RUNNING, PENDING = StepStatus.DONE, StepStatus.IN_PROGRESS, StepStatus.PENDING
 
@@ -71,3 +73,30 @@ def test_a_task_that_is_done_at_rest_has_no_step_left():
     updates = watch(script, 20.0, rests_from=8.0)
     assert updates[-1].state is State.SUCCEEDED
     assert set(statuses(updates[-1])) == {DONE}
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'kept'),
+    [((0.1, 0.5, 0.6, 0.3, 0.9), 0.6), ((0.1, 0.4, 0.9, 0.9, 0.3), 0.9)],
+    ids=['the first answer after the motion', 'a leap that the second confirms'],
+)
+def test_what_a_slow_model_says_of_a_rest_counts_until_it_is_known(numbers, kept):
+    """Its answers before the rest speak of a time when something moved."""
+    judge = Judge(config(), TASK)
+    for index, number in enumerate(numbers):
+        seconds = 5.0 * index
+        estimate = Estimate(ns(seconds), number, NAN, STEPS, Evidence.GOOD, '')
+        judge.add(Tick(estimate, STEPS[0], resting_since_ns=ns(6.0) if index > 1 else None))
+    assert judge.progress == kept
+
+
+def test_a_slow_model_that_sees_the_end_late_is_believed_at_rest():
+    judge = Judge(config(), TASK)
+    said = [(0.1, 3), (0.4, 2), (1.0, 0), (1.0, 0), (1.0, 0)]
+    for index, (number, left) in enumerate(said):
+        steps = STEPS[3 - left :]
+        verdict = Verdict.NOT_DONE if steps else Verdict.DONE
+        estimate = Estimate(ns(5.0 * index), number, NAN, steps, Evidence.GOOD, '', verdict=verdict)
+        judge.add(Tick(estimate, '', resting_since_ns=ns(6.0) if index > 1 else None))
+    assert judge.progress == 1.0
+    assert judge.state(ns(20.0)) is State.SUCCEEDED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -35,6 +36,8 @@ from progress_monitor.types import (
 MOST_ODDS = 30.0
 WILD_DEVIATIONS = 4.0
 LEAST_WILD = 0.12
+SETTLED_BY = 2
+"""Answers that speak of a rest from which on others are a change of mind, whatever they say."""
 
 
 class Judge:
@@ -63,6 +66,7 @@ class Judge:
         self._success = SuccessRule(config.success, regression)
         self._reports = Reports()
         self._progress_at_rest = NAN
+        self._counted_ns: deque[int] = deque(maxlen=SETTLED_BY)
         self._moved = False
         self._allowance = 0.0
         self._steps: list[tuple[float, int]] = []
@@ -143,6 +147,7 @@ class Judge:
         self._clock.hold()
         self._rest.restart()
         self._progress_at_rest = NAN
+        self._counted_ns.clear()
         if not self._stall.active:
             self._stall.restart()
         if not self._regression.active:
@@ -221,10 +226,21 @@ class Judge:
         if tick.resting_since_ns is None:
             self._rest.restart()
             return False
-        if not math.isfinite(self._progress_at_rest):
+        if not self._is_settled(tick.resting_since_ns):
             return False
         rested = (tick.estimate.stamp_ns - tick.resting_since_ns) * 1e-9
         return not self._rest.add(time, tick, rested)
+
+    def _is_settled(self, resting_since_ns: int) -> bool:
+        """Whether what the model says of the rest is known, so that more is a change of mind.
+
+        A slow model's last answer may speak of a time when something still moved; and if it leaps,
+        a second one must confirm it.
+        """
+        if not self._moved:
+            return bool(self._counted_ns)
+        spoken = sum(stamp_ns >= resting_since_ns for stamp_ns in self._counted_ns)
+        return spoken == SETTLED_BY or (spoken > 0 and not self._signal.leaps)
 
     def _filter(self, tick: Tick, time: float, held: bool) -> Sample:
         estimate = tick.estimate
@@ -240,6 +256,7 @@ class Judge:
         times, numbers, frames = self._signal.series
         self._noise.add(times, numbers, frames, spread)
         self._progress_at_rest = self._signal.value()
+        self._counted_ns.append(stamp_ns)
         return sample
 
     def _restart_rules(self) -> None:

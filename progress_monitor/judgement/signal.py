@@ -128,9 +128,12 @@ class ProgressSignal:
         self._last_number = number
 
     def interval(self) -> float:
-        """Median observed time between the last ticks, s; NaN before two of them."""
+        """Median observed time between the last ticks, s; NaN before two of them.
+
+        Ticks between which observed time stood still say nothing of it.
+        """
         times = [item.time for item in itertools.islice(reversed(self._samples), 9)]
-        gaps = [later - earlier for later, earlier in itertools.pairwise(times)]
+        gaps = [later - earlier for later, earlier in itertools.pairwise(times) if later > earlier]
         return median(gaps) if gaps else NAN
 
     def rate(self) -> float:
@@ -149,12 +152,15 @@ class ProgressSignal:
         ``signal.leap`` from both ticks before it. Then it is the one before, until the next tick
         confirms the leap.
         """
-        if not self._samples:
-            return NAN
-        *before, newest = [item.progress for item in list(self._samples)[-3:]]
-        if not before or any(abs(newest - value) <= self._config.leap for value in before):
-            return newest
-        return before[-1]
+        if self.leaps:
+            return self._samples[-2].progress
+        return self._samples[-1].progress if self._samples else NAN
+
+    @property
+    def leaps(self) -> bool:
+        """Whether the newest tick stands alone, so that the next must confirm it."""
+        *before, newest = [item.progress for item in list(self._samples)[-3:]] or [NAN]
+        return bool(before) and all(abs(newest - value) > self._config.leap for value in before)
 
     def _recent(self) -> list[Sample]:
         now = self._samples[-1].time if self._samples else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -34,7 +35,6 @@ class StallRule:
     def __init__(self, config: StallConfig) -> None:
         self._config = config
         self._gain = 0.5 * config.minimum_gain
-        self._votes = Votes(config.confirm, config.confirm_of)
         self._releases = Votes(config.release, config.release)
         self.restart()
 
@@ -49,7 +49,6 @@ class StallRule:
         self._gained_at = 0.0
         self._called_at = 0.0
         self._cannot_tell = False
-        self._votes.clear()
         self._releases.clear()
 
     @property
@@ -151,14 +150,18 @@ class StallRule:
         gained = newest.progress >= self.baseline + self._gain
         if newest.level >= self.baseline + self._gain:
             self._move_baseline(samples)
-            self._votes.clear()
             return False
-        elapsed = newest.time - self.since
         # Ticks shortly before the allowance ends may already vote, so that confirmation adds no
         # delay; the call itself is made by a tick after it.
         early = (self._config.confirm - 1) * interval if interval == interval else 0.0
-        agreed = self._votes.add(not gained and elapsed >= allowance - early)
-        return agreed and not gained and elapsed >= allowance
+        due = self.since + max(allowance - early, 0.0)
+        among = max(self._config.confirm, self._config.confirm_of)
+        asked = list(itertools.islice(reversed(samples), among))
+        votes = sum(
+            item.time >= due and item.progress < self.baseline + self._gain for item in asked
+        )
+        agreed = votes >= self._config.confirm
+        return agreed and not gained and newest.time - self.since >= allowance
 
     def _release(
         self, newest: Sample, times: Floats, values: Floats, scatter: float, noise: NoiseModel

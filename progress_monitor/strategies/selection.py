@@ -56,6 +56,7 @@ class WindowSelection:
     def reset(self) -> None:
         """Let the next window start anew."""
         self._start: Sample | None = None
+        self._shown: Sample | None = None
         self._anchors: tuple[Sample, ...] = ()
 
     def select(self, samples: Sequence[Sample]) -> tuple[Frame, ...]:
@@ -63,6 +64,7 @@ class WindowSelection:
         return tuple(frame for sample in self._window(list(samples)) for frame in sample)
 
     def _window(self, samples: list[Sample]) -> list[Sample]:
+        shown, self._shown = self._shown, samples[-1]
         per_sample = max(len(sample) for sample in samples)
         fewest = _fewest(self._config, per_sample)
         most = max(self._config.max_images // per_sample, fewest)
@@ -73,7 +75,11 @@ class WindowSelection:
         if self._config.policy == 'growing':
             start = self._index(samples, self._start)
             if start is None or not fewest <= len(samples) - start <= most:
-                start = len(samples) - fewest
+                # Of what a slow model has not seen, as much as may be shown is; nothing between
+                # two windows goes unseen.
+                last = self._index(samples, shown)
+                unseen = fewest if last is None else len(samples) - last
+                start = len(samples) - min(max(unseen, fewest), most)
             self._start = samples[start]
             return samples[start:]
         fixed = self._index(samples, self._anchors[-1]) if self._anchors else None

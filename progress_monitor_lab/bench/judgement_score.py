@@ -59,7 +59,11 @@ class Tally:
 
 @dataclass
 class Score:
-    """What one system made of one episode."""
+    """What one system made of one episode.
+
+    ``late_ticks`` are the ticks from the end of the allowance to the call of a stall: by the pace
+    of the samples, or of the model where that takes longer for an answer.
+    """
 
     kind: str
     seconds: float
@@ -67,6 +71,7 @@ class Score:
     regression: Tally = field(default_factory=Tally)
     success: Tally = field(default_factory=Tally)
     onset_errors: list[float] = field(default_factory=list)
+    late_ticks: list[float] = field(default_factory=list)
     steps: list[bool] = field(default_factory=list)
     answered: int = 0
     refused: int = 0
@@ -180,7 +185,11 @@ def _score_calls(
                 found = True
                 tally.hits += 1
                 counted_from = max(wanted[0], config.stall.grace_period)
-                tally.delays.append(max(call['at'] - counted_from, 0.0))
+                delay = max(call['at'] - counted_from, 0.0)
+                tally.delays.append(delay)
+                if episode.fall_from < 0:
+                    tick = max(config.window.sample_period, episode.answer_s)
+                    result.late_ticks.append((delay - config.stall.allowance) / tick)
                 result.onset_errors.append(abs(call['since'] - wanted[0]))
                 _score_step(result, episode, call, wanted[0])
             continue
@@ -233,7 +242,9 @@ def summary(scores: Sequence[Score], plans_tasks: Sequence[str]) -> dict[str, fl
         success.add(item.success)
     of = _by_kind(scores)
     looping = [delay for item in of.get('looping', []) for delay in item.stall.delays]
-    standing = [delay for item in scores if item.kind != 'looping' for delay in item.stall.delays]
+    others = [item for item in scores if item.kind != 'looping']
+    standing = [delay for item in others for delay in item.stall.delays]
+    late = [ticks for item in others for ticks in item.late_ticks]
     calm = [item for kind in CALM_KINDS for item in of.get(kind, [])]
     calm_hours = sum(item.seconds for item in calm) / 3600.0
     false = sum(item.stall.false + item.regression.false for item in calm)
@@ -262,6 +273,7 @@ def summary(scores: Sequence[Score], plans_tasks: Sequence[str]) -> dict[str, fl
         'stall_recall': stall.recall,
         'stall_delay_s': _median(standing),
         'stall_delay_max_s': max(standing, default=NAN),
+        'stall_late_ticks_max': max(late, default=NAN),
         'looping_delay_max_s': max(looping, default=NAN),
         'regression_precision': regression.precision,
         'regression_recall': regression.recall,
