@@ -309,3 +309,32 @@ def test_a_picture_at_rest_that_is_now_and_then_misread_is_a_stall_in_time(seed,
     rest = np.where(rng.random(70) < share, 0.6 - off, 0.6)
     called = first_call([*rise, *rest], 15.0)
     assert 25.0 <= called <= 12.0 + 1.5 * 15.0
+
+
+BENDS = (0.0, 0.06, 0.08, 0.14, 0.17, 0.24, 0.27, 0.27, 0.40)
+
+
+@pytest.mark.parametrize(
+    'plateau',
+    [
+        # Between two steps of its grid, a number is rounded to either.
+        pytest.param((0.40,) * 4 + (0.41,) * 20, id='one step up'),
+        pytest.param((0.40, 0.41, 0.41, 0.40) * 6, id='to and fro'),
+        pytest.param((0.41,) * 3 + (0.40,) * 20, id='one step down'),
+    ],
+)
+def test_a_step_of_the_grid_is_no_scatter(plateau):
+    numbers = [*BENDS, *plateau]
+    called = first_call(numbers, 5.0, stall__grace_period=0.0)
+    assert called <= 0.5 * len(BENDS) + 5.0 + 1.0
+
+
+def test_a_plateau_of_a_whole_allowance_is_a_stall_whatever_came_between():
+    """What was gained and lost again before it scatters, and says nothing of the plateau."""
+    lost = (0.36, 0.30, 0.34, 0.28, 0.36, 0.31)
+    numbers = [*BENDS, *lost, *np.full(24, 0.33)]
+    called = first_call(
+        numbers, 5.0, stall__grace_period=0.0, regression__drop=0.5, stall__loop_allowances=100.0
+    )
+    start = 0.5 * (len(BENDS) + len(lost))
+    assert start + 4.0 <= called <= start + 5.5

@@ -276,6 +276,19 @@ def stand_still(values: Floats, asked: float, grid: float) -> bool:
     return bool(min(same[:half].mean(), same[half:].mean()) >= needed)
 
 
+def within_a_step(values: Floats, asked: float, grid: float) -> bool:
+    """Whether all numbers lie within one step of their grid about one of them.
+
+    A number between two steps is rounded to either in turn, or goes from one to the next.
+
+    :param values: (ticks,) progress 0..1, some; :param asked: the difference that is asked of them,
+        0..1; :param grid: what they are rounded to, or may be, 0..1; 0 for none.
+    """
+    if not grid or grid > FINE * asked:
+        return False
+    return bool(np.abs(values - quantile(values, 0.5)).max() <= grid + _SMALLEST_CHANGE)
+
+
 def _middle_residual(times: Floats, values: Floats) -> float:
     x = times - times.mean()
     square = float(x @ x)

@@ -11,7 +11,14 @@ import numpy as np
 from progress_monitor.config import StallConfig
 from progress_monitor.judgement.gain import NOTHING, no_gain
 from progress_monitor.judgement.looping import LoopRule
-from progress_monitor.judgement.noise import REPEATED, Floats, NoiseModel, scatter_now, stand_still
+from progress_monitor.judgement.noise import (
+    REPEATED,
+    Floats,
+    NoiseModel,
+    scatter_now,
+    stand_still,
+    within_a_step,
+)
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
@@ -89,7 +96,9 @@ class StallRule:
         self.test = NOTHING
         self._cannot_tell = False
         recent = values[np.searchsorted(times, self.since - 1e-9) :]
-        quiet = held or self._is_quiet(recent, missed, noise)
+        # The last allowance: that numbers scattered before it says nothing of a plateau either.
+        lately = values[np.searchsorted(times, newest.time - allowance - 1e-9) :]
+        quiet = held or any(self._is_quiet(part, missed, noise) for part in (recent, lately))
         self.in_circles = not quiet and loop.goes_round(recent)
         if quiet or self.in_circles:
             self._gained_at = max(self.since, self._gained_at)
@@ -125,6 +134,8 @@ class StallRule:
         if max(scatter, scatter_now(recent)) <= QUIET * gain:
             return True
         if stand_still(recent, gain, noise.grid.coarsest):
+            return True
+        if within_a_step(recent, gain, noise.grid.coarsest):
             return True
         if not grain or not noise.known or np.ptp(recent) > REPEATED * gain:
             return False
