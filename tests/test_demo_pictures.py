@@ -21,7 +21,7 @@ from progress_monitor_lab.demo.recording import FrameRow, Recording
 
 
 def test_the_film_shows_every_frame_at_its_pace(tmp_path: Path) -> None:
-    path = tmp_path / 'overlay.webm'
+    path = tmp_path / 'overlay.mp4'
     run = recording(until=3.0)
     write_film(run, path)
     frames = list(read_video(path))

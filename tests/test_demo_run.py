@@ -67,7 +67,7 @@ def test_a_dropped_object_is_called_and_the_robot_tries_again(tmp_path: Path) ->
     assert summary['replans'] >= 1
     assert summary['mae'] < 3.0
     assert 'fault injected: drop' in said.file.getvalue()  # type: ignore[attr-defined]
-    film = list(read_video(out / 'overlay.webm'))
+    film = list(read_video(out / 'overlay.mp4'))
     assert abs(len(film) - summary['frames']) <= 0.1 * summary['frames']
     for name in ('timeline.png', 'demo.png'):
         assert (out / name).stat().st_size > 10_000
@@ -79,7 +79,7 @@ def test_a_success_that_is_not_true_is_no_story(tmp_path: Path) -> None:
     summary = play(eager, console())
     assert not summary['story_happened']
     assert 'before the task was done' in summary['missing']
-    assert not (tmp_path / 'demo' / 'overlay.webm').exists()
+    assert not (tmp_path / 'demo' / 'overlay.mp4').exists()
 
 
 def test_a_process_that_ends_stops_the_demo_with_its_last_words(tmp_path: Path) -> None:

@@ -182,10 +182,10 @@ def test_a_rate_that_is_the_unit_of_the_times_is_measured(tmp_path: Path) -> Non
 def test_a_film_is_written_without_a_word(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write_video(pictures(5), tmp_path / 'film.webm', 10.0)
+    write_video(pictures(5), tmp_path / 'film.mp4', 10.0)
     assert capfd.readouterr().err == ''
     with pytest.raises(OSError, match='cannot write this video'):
-        write_video(pictures(1), tmp_path / 'missing' / 'film.webm', 10.0)
+        write_video(pictures(1), tmp_path / 'missing' / 'film.mp4', 10.0)
 
 
 def test_pictures_of_other_sizes_are_in_the_video_too(tmp_path: Path) -> None:

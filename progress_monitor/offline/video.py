@@ -20,7 +20,6 @@ _MEASURED_FRAMES = 100
 # FFmpeg 8 says so, and OpenCV then shows what was in memory before.
 _UNCONVERTED = b'Cannot convert interlaced'
 # OpenCV's warning of every WebM, which has no tags.
-_NO_TAG = b"OpenCV: FFMPEG: tag 0x30385056/'VP80' is not supported"
 
 
 def frame_count(path: Path) -> int:
@@ -117,10 +116,9 @@ def _name(path: Path) -> str:
 
 
 class VideoWriter:
-    """Writes RGB pictures: ``.webm`` as VP8, other names as MPEG-4 Part 2.
+    """Writes RGB pictures as MPEG-4 Part 2, which OpenCV writes everywhere.
 
-    Browsers play the first; the second costs a tenth, and every OpenCV writes it. The first
-    picture's size is that of the video; one of another size is drawn into it.
+    The first one's size is that of the video; one of another size is drawn into it.
 
     :raises OSError: if the path cannot be given to OpenCV.
     """
@@ -138,13 +136,8 @@ class VideoWriter:
         """
         if self._writer is None:
             self._size = (picture.shape[0], picture.shape[1])
-            code = cv2.VideoWriter.fourcc(*('VP80' if self._path.endswith('.webm') else 'mp4v'))
-            words = LibraryWords()
-            with words:
-                self._writer = cv2.VideoWriter(self._path, code, self._fps, self._size[::-1])
-            words.close()
-            if not words.said.startswith(_NO_TAG):
-                words.show()
+            code = cv2.VideoWriter.fourcc(*'mp4v')
+            self._writer = cv2.VideoWriter(self._path, code, self._fps, self._size[::-1])
             if not self._writer.isOpened():
                 raise OSError(f'{self._path}: OpenCV cannot write this video')
         self._writer.write(cv2.cvtColor(_inside(picture, self._size), cv2.COLOR_RGB2BGR))

@@ -96,7 +96,7 @@ def _illustrate(recording: Recording, out: Path) -> None:
 
     write_timeline(recording, out / 'timeline.png')
     write_picture(recording, out / 'timeline.png', out / 'demo.png')
-    write_film(recording, out / 'overlay.webm')
+    write_film(recording, out / 'overlay.mp4')
 
 
 def _watch(

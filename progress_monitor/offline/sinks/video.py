@@ -1,4 +1,4 @@
-"""``overlay.webm``: the first camera's pictures with what the monitor makes of them."""
+"""``overlay.mp4``: the first camera's pictures with what the monitor makes of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class VideoSink:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._writer = VideoWriter(recording.out / 'overlay.webm', recording.fps)
+        self._writer = VideoWriter(recording.out / 'overlay.mp4', recording.fps)
 
     def put(self, played: Played) -> None:
         if played.camera == self._recording.camera:
