@@ -19,7 +19,6 @@ _LIKELY_FPS = 240.0
 _MEASURED_FRAMES = 100
 # FFmpeg 8 says so, and OpenCV then shows what was in memory before.
 _UNCONVERTED = b'Cannot convert interlaced'
-# OpenCV's warning of every WebM, which has no tags.
 
 
 def frame_count(path: Path) -> int:
