@@ -338,3 +338,37 @@ def test_a_plateau_of_a_whole_allowance_is_a_stall_whatever_came_between():
     )
     start = 0.5 * (len(BENDS) + len(lost))
     assert start + 4.0 <= called <= start + 5.5
+
+
+RISE = np.round(np.linspace(0.1, 0.6, 24), 2).tolist()
+
+
+@pytest.mark.parametrize('ticks', [3, 4, 5])
+def test_a_gain_that_is_not_kept_is_none(ticks):
+    """A picture that is misread for a while, and then read as before."""
+    stood, misread = [0.6] * 12, [0.68] * ticks
+    called = first_call([*RISE, *stood, *misread, *[0.6] * 40], 15.0)
+    assert 11.5 + 15.0 <= called <= 11.5 + 15.0 + 1.5
+    assert first_call([*RISE, *stood, *[0.68] * 40], 15.0) >= 17.5 + 15.0
+
+
+def test_a_stall_is_not_released_by_what_was_misread_before():
+    judge = Judge(config(stall__allowance=15.0), TASK)
+    numbers = [*RISE, *[0.6] * 12, *[0.68] * 5, *[0.6] * 20, *[0.68] * 5, *[0.6] * 3, *[0.75] * 5]
+    stalled = []
+    for index, number in enumerate(numbers):
+        judge.add(tick(1.0 + 0.5 * index, number))
+        stalled.append(judge.stall is not None and judge.stall.stalled)
+    assert all(stalled[-13:-5])
+    assert not stalled[-1]
+
+
+@pytest.mark.parametrize('points', [1.0, 1.2])
+def test_noise_of_a_third_of_the_gain_delays_a_stall_by_no_more_than_larger_noise(points):
+    """Such noise feigns half a gain now and then, so the windows speak as well."""
+    delays = []
+    for seed in range(20):
+        truth = np.concatenate([np.linspace(0.1, 0.6, 60), np.full(90, 0.6)])
+        called = first_call(truth + 0.01 * points * correlated(150, 0.0, seed), 15.0)
+        delays.append((called - 30.0) / 15.0)
+    assert max(delays) <= 1.25

@@ -12,9 +12,11 @@ from progress_monitor.config import StallConfig
 from progress_monitor.judgement.gain import NOTHING, no_gain
 from progress_monitor.judgement.looping import LoopRule
 from progress_monitor.judgement.noise import (
+    FEW,
     REPEATED,
     Floats,
     NoiseModel,
+    quantile,
     scatter_now,
     stand_still,
     within_a_step,
@@ -24,7 +26,13 @@ from progress_monitor.judgement.votes import Votes
 
 QUIET = 0.42
 """Scatter, in minimum gains, up to which half a gain is told from noise by eye."""
+BLURRED = 0.28
+"""The same, from which half a gain may as well be noise, so that the windows are tested too."""
 GRAIN_MARGIN = 1.5
+SELDOM = 0.9
+"""Share of the numbers of a rest above which one is taken for a gain that was made."""
+STOOD_WITHIN = 1.5
+"""Allowances of numbers that are looked at for where they stood before they came back to it."""
 DUE_DEVIATIONS = 3.0
 CLEAR_NATS = 11.0
 RELEASE_DEVIATIONS = 3.5
@@ -53,6 +61,7 @@ class StallRule:
         self.test = NOTHING
         self.in_circles = False
         self._start = 0.0
+        self._feigned = 0.0
         self._gained_at = 0.0
         self._called_at = 0.0
         self._cannot_tell = False
@@ -93,6 +102,8 @@ class StallRule:
             self._release(newest, times, values, 0.0 if held else noise.scatter, noise)
             return self.active
         timed_out = self._time_out(newest, samples, allowance, interval)
+        if not timed_out:
+            timed_out = self._stood(times, values, allowance, noise.grid.coarsest)
         self.test = NOTHING
         self._cannot_tell = False
         recent = values[np.searchsorted(times, self.since - 1e-9) :]
@@ -103,7 +114,9 @@ class StallRule:
         if quiet or self.in_circles:
             self._gained_at = max(self.since, self._gained_at)
             self._set_active(timed_out, newest)
-            return self.active
+            blurred = noise.known and noise.scatter > BLURRED * self._config.minimum_gain
+            if self.active or held or self.in_circles or not blurred:
+                return self.active
         gain, grain = self._config.minimum_gain, noise.grid.grain
         self.test = no_gain(times, values, allowance, gain, *noise.behind, grain)
         if self.test.gained:
@@ -116,6 +129,28 @@ class StallRule:
         waited = newest.time - max(self._gained_at, self._start)
         self._cannot_tell = not clear and waited >= self._config.longest * allowance
         return self.active
+
+    def _stood(self, times: Floats, values: Floats, allowance: float, grid: float) -> bool:
+        """Whether the numbers are back where they stood an allowance ago, and mostly stayed there.
+
+        What was taken for a gain between then was none.
+        """
+        gain = self._config.minimum_gain
+        first, last = times[-1] - STOOD_WITHIN * allowance, times[-1] - allowance
+        ends = np.searchsorted(times, [first - 1e-6, last + 1e-6])
+        same = np.abs(values - values[-1]) <= REPEATED * gain
+        there = np.flatnonzero(same[ends[0] : ends[1]])
+        if not there.size:
+            return False
+        start = int(ends[0] + there[-1])
+        # Where most numbers are one, the newest must be that one.
+        if len(values) - start < FEW or 2 * int(same[start:].sum()) <= len(values) - start:
+            return False
+        if not stand_still(values[start:], gain, grid):
+            return False
+        self.baseline, self.since = float(values[-1]), float(times[start])
+        self._feigned = max(quantile(values[start:], SELDOM) - self.baseline, 0.0)
+        return True
 
     def _patience(self, grain: float) -> float:
         """Allowances that numbers rounded to ``grain`` may stand still for at twice the gain."""
@@ -179,15 +214,16 @@ class StallRule:
     ) -> None:
         """End the stall when enough ticks, or the mean of as many as it takes, show a gain."""
         assert self.baseline is not None
+        standing = self.baseline + self._feigned
         needed = max(self._gain, RELEASE_DEVIATIONS * scatter)
-        released = self._releases.add(newest.progress >= self.baseline + needed)
+        released = self._releases.add(newest.progress >= standing + needed)
         if not released and scatter > 0.0:
             after = values[np.searchsorted(times, self._called_at, side='right') :][::-1]
             for ticks in (4, 8, 16, 32, 64):
                 if ticks > len(after):
                     break
                 clear = max(self._gain, RELEASE_DEVIATIONS * noise.of_mean(ticks))
-                released = released or float(after[:ticks].mean()) >= self.baseline + clear
+                released = released or float(after[:ticks].mean()) >= standing + clear
         if released:
             self.restart()
             self._measure_from(newest)
