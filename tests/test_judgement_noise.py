@@ -321,9 +321,10 @@ BENDS = (0.0, 0.06, 0.08, 0.14, 0.17, 0.24, 0.27, 0.27, 0.40)
         pytest.param((0.40,) * 4 + (0.41,) * 20, id='one step up'),
         pytest.param((0.40, 0.41, 0.41, 0.40) * 6, id='to and fro'),
         pytest.param((0.41,) * 3 + (0.40,) * 20, id='one step down'),
+        pytest.param((0.40,) * 5 + (0.34,) + (0.40,) * 20, id='one misread picture'),
     ],
 )
-def test_a_step_of_the_grid_is_no_scatter(plateau):
+def test_a_step_of_the_grid_and_a_misread_picture_are_no_scatter(plateau):
     numbers = [*BENDS, *plateau]
     called = first_call(numbers, 5.0, stall__grace_period=0.0)
     assert called <= 0.5 * len(BENDS) + 5.0 + 1.0
@@ -372,3 +373,10 @@ def test_noise_of_a_third_of_the_gain_delays_a_stall_by_no_more_than_larger_nois
         called = first_call(truth + 0.01 * points * correlated(150, 0.0, seed), 15.0)
         delays.append((called - 30.0) / 15.0)
     assert max(delays) <= 1.25
+
+
+def test_numbers_that_look_rounded_by_chance_are_called_once_they_are_due():
+    """All so far are even; the plateau has lasted for three such steps at twice the gain."""
+    rise = (0.34, 0.32, 0.36, 0.40, 0.54, 0.50)
+    called = first_call([*rise, *np.full(40, 0.60)], 5.0, stall__grace_period=0.0)
+    assert called == pytest.approx(0.5 * len(rise) + 5.0, abs=0.5)

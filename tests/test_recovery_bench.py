@@ -70,6 +70,10 @@ def test_a_robot_that_hangs_without_a_fault_is_not_replanned_for_needlessly() ->
     assert (played.needless, played.hung) == (4, 1)
     played.replan(25.1, 'freeze_robot', limit_s)
     assert (played.needless, played.hung) == (4, 1)
+    for at_s in (26.0, 40.0):
+        played.see(at_s, Truth(1.0, '', (), True, ''))
+    played.replan(40.0, '', limit_s)
+    assert (played.needless, played.hung) == (5, 1)
 
 
 def test_the_figures_count_what_was_played_in_every_mode(tmp_path: Path) -> None:

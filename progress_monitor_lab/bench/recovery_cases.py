@@ -51,8 +51,8 @@ class Case:
 class Run:
     """How a case ended. Times are seconds of simulated time from its start; None: never.
 
-    ``needless`` counts the replans of a robot that had no fault and was getting on, ``hung`` those
-    of one that had no fault and stood still for longer than it does in any healthy run.
+    ``needless`` counts the replans of a robot that had no fault and was getting on or done,
+    ``hung`` those of one that had no fault and stood still for longer than in any healthy run.
     ``standstill_s`` is the longest time for which true progress stood still, from the start or the
     last replan on, before the task was done.
     """
@@ -99,7 +99,8 @@ class Run:
         """
         self.replans_s.append(at_s)
         if active not in RECOVERABLE:
-            hangs = self._level is not None and at_s - self._still_since_s >= hangs_after_s
+            at_work = self.done_s is None and self._level is not None
+            hangs = at_work and at_s - self._still_since_s >= hangs_after_s
             self.hung += hangs
             self.needless += not hangs
         self._level = None

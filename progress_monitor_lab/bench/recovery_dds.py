@@ -55,8 +55,9 @@ _LOAD_LIMIT_S = 300.0
 _PICTURED_STEPS = (0, 2)
 _PICTURE_CYCLE = 5
 # Readings may be older than the clock by so much, s of the ROS clock: a sample is taken every
-# 0.5 s, and one picture may be lost.
-_MOST_LAG_S = 0.8
+# 0.5 s. With more, pictures come faster than the monitor takes them, and it passes samples over
+# that it would have read in real time.
+_MOST_LAG_S = 0.7
 # Ticks of the monitor and the supervisor are on a steady clock; faster than this, in simulated
 # seconds per second, too much would happen between two of them while nothing is read.
 _MOST_SPEED = 8.0
