@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 SHIFT, ZOOM, TURN = 0.06, 0.08, 3.0
 """Most that a look is aimed aside, in shares of the picture, is zoomed and is turned, degrees."""
-BEND, BEND_PLACES = 0.06, 2
+BEND, BEND_PLACES = 0.075, 3
 """Most that a place of the bent grid moves, in shares of the picture, and its places a side."""
 
 
