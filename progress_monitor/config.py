@@ -179,6 +179,11 @@ class CameraConfig:
         'until it is known, a picture that repeats itself counts as frozen.',
         choices=('auto', 'yes', 'no'),
     )
+    stabilise: bool = parameter(
+        True,
+        'Show the model the view of a camera that sways, or was knocked, as if it stood still; a '
+        'camera that travels, as on a wrist, is left as it is. False: always as it is.',
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ it is shown is the strategy's choice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from progress_monitor.types import Frame
 
@@ -29,6 +29,7 @@ class FrameHistory:
     :param cameras: names in the order in which their frames stand in a sample; cameras that are
         not named follow in the order of their first frame.
     :param silence_s: age from which a camera's newest frame is in no sample any more, s.
+    :param shown: what becomes of a frame that is taken into a sample.
     """
 
     def __init__(
@@ -37,7 +38,9 @@ class FrameHistory:
         capacity: int,
         cameras: Sequence[str] = (),
         silence_s: float = 1.0,
+        shown: Callable[[Frame], Frame] = lambda frame: frame,
     ) -> None:
+        self._show = shown
         self._expected = tuple(cameras)
         self._silence_ns = round(silence_s * _NS)
         self._samples: deque[Sample] = deque(maxlen=capacity)
@@ -97,6 +100,11 @@ class FrameHistory:
         """Give up a camera's newest frame, so that older stamps are taken again."""
         self._newest.pop(camera, None)
 
+    def forget_after(self, stamp_ns: int) -> None:
+        """Forget the samples that hold frames newer than ``stamp_ns``."""
+        while self._samples and any(frame.stamp_ns > stamp_ns for frame in self._samples[-1]):
+            self._samples.pop()
+
     def observe(self, frame: Frame) -> None:
         """Take in a frame; one that is not newer than its camera's newest is only counted."""
         self._received += 1
@@ -129,7 +137,7 @@ class FrameHistory:
             self._samples.clear()
         self._samples.append(
             tuple(
-                self._newest[name]
+                self._show(self._newest[name])
                 for name in self._cameras
                 if name in self._newest and now_ns - self._newest[name].stamp_ns < self._silence_ns
             )

@@ -98,13 +98,14 @@ class ProgressMonitor:
         self._dialogue = Dialogue(backend)
         self._cameras = tuple(cameras)
         self._strategy = self._made_strategy()
+        self._inputs = Inputs(config.evidence, config.camera, cameras, 0)
         self._history = FrameHistory(
             self._strategy.sample_period_s,
             HISTORY_SAMPLES,
             cameras,
             config.evidence.frame_timeout,
+            lambda frame: self._inputs.shown(frame),
         )
-        self._inputs = Inputs(config.evidence, config.camera, cameras, 0)
         self._watched: WatchedTask | None = None
         self._capabilities: Capabilities | None = None
         self._pace = ''
@@ -193,6 +194,8 @@ class ProgressMonitor:
         report = self._inputs.report(now_ns)
         for camera in report.jumped:
             self._history.drop(camera)
+        if report.view_stood_ns is not None:
+            self._history.forget_after(report.view_stood_ns)
         backend = self._backend.status()
         watched = self._watched
         if watched is not None and not report.usable:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import threading
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,7 +22,8 @@ class ModelServer:
     ``keeps`` says whether pictures are kept by uuid, ``probabilities`` whether log-probabilities
     are given, ``pictures`` whether pictures are taken, ``templates`` whether a chat template of the
     request is obeyed; ``tokens`` are the ids of texts that are one token; answers wait for
-    ``answering``.
+    ``answering``. ``changed`` makes another answer of an answer, and ``raw`` is what is sent in
+    place of it, piece by piece.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -28,6 +31,8 @@ class ModelServer:
         self.tokens = {' True': 11, ' False': 12}
         self.answering = threading.Event()
         self.answering.set()
+        self.changed: Callable[[dict[str, Any]], Any] = lambda answer: answer
+        self.raw: Iterable[bytes] | None = None
         self.models = ['procvlm']
         self.kept: dict[str, float] = {}
         self.bodies: list[dict[str, Any]] = []
@@ -39,6 +44,9 @@ class ModelServer:
                 pass
 
             def do_GET(self) -> None:
+                if self.path != '/v1/models':
+                    self.reply(404, {'detail': 'Not Found'})
+                    return
                 self.reply(200, {'data': [{'id': name} for name in served.models]})
 
             def do_POST(self) -> None:
@@ -50,9 +58,16 @@ class ModelServer:
                 served.keys.append(self.headers.get('Authorization', ''))
                 served.bodies.append(body)
                 served.answering.wait(60)
-                self.reply(*served.answer(body))
+                if served.raw is not None:
+                    with contextlib.suppress(OSError):
+                        for piece in served.raw:
+                            self.wfile.write(piece)
+                    self.close_connection = True
+                    return
+                status, answer = served.answer(body)
+                self.reply(status, served.changed(answer) if status == 200 else answer)
 
-            def reply(self, status: int, content: dict[str, Any]) -> None:
+            def reply(self, status: int, content: Any) -> None:
                 data = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header('Content-Length', str(len(data)))

@@ -157,7 +157,7 @@ def test_a_base_in_four_bits_is_adapted_and_the_vision_tower_if_asked(
 
 def test_old_data_in_the_published_form_is_read_and_what_is_none_is_named(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / '000001.jpg'), np.full((64, 64, 3), 9, np.uint8))
-    row = {
+    row: dict[str, Any] = {
         'image': ['000001.jpg', '000001.jpg'],
         'conversations': [
             {'from': 'human', 'value': '<image>\n<image>\nHow far is the task "open the door"?'},
@@ -171,9 +171,23 @@ def test_old_data_in_the_published_form_is_read_and_what_is_none_is_named(tmp_pa
     assert replay.tasks == ('open the door',)
     assert replay.samples[0].parts[-1] == 'How far is the task "open the door"?'
     assert replay.samples[0].answer == '<progress>12.00%</progress>'
-    row['image'] = ['000001.jpg']
+    said = json.dumps({**row, 'note': '\u2028'}, ensure_ascii=False)
+    (tmp_path / 'qa_pairs.jsonl').write_text(f'\ufeff{said}\r\n', encoding='utf-8')
+    assert Replay.read(tmp_path, Pool(), 64 * 64, 32).tasks == ('open the door',)
+    for bad, named in (
+        ({**row, 'image': ['000001.jpg']}, 'line 1'),
+        ({**row, 'image': ['000001.jpg'] * 2, 'conversations': []}, 'line 1'),
+        ([], 'line 1'),
+    ):
+        (tmp_path / 'qa_pairs.jsonl').write_text(json.dumps(bad) + '\n')
+        with pytest.raises(ValueError, match=named):
+            Replay.read(tmp_path, Pool(), 64 * 64, 32)
+    (tmp_path / 'qa_pairs.jsonl').write_text('[' * 100_000)
+    with pytest.raises(ValueError, match='line 1'):
+        Replay.read(tmp_path, Pool(), 64 * 64, 32)
+    row['image'], row['conversations'][0]['value'] = [], 'How far?'
     (tmp_path / 'qa_pairs.jsonl').write_text(json.dumps(row) + '\n')
-    with pytest.raises(ReplayError, match='line 1'):
+    with pytest.raises(ReplayError, match='row 1 shows no picture'):
         Replay.read(tmp_path, Pool(), 64 * 64, 32)
 
 

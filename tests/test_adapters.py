@@ -215,6 +215,8 @@ def ticked(monitor, seconds):
 
 
 def test_requests_carry_the_task_and_the_status_its_adapter():
+    from diagnostic_msgs.msg import DiagnosticStatus
+
     from progress_monitor.ros.diagnostics import diagnostics
     from progress_monitor.ros.messages import status_message
 
@@ -224,7 +226,7 @@ def test_requests_carry_the_task_and_the_status_its_adapter():
     assert update.adapter == 'drawer'
     message = status_message(update, None, 0.0, 0.0)
     assert message.model == f'{update.backend.model} with adapter drawer'
-    told = diagnostics('monitor', update, None, (), 1.0, 1.0)
+    told = diagnostics('monitor', update, None, (), 1.0, 1.0, DiagnosticStatus())
     model = next(item for item in told.status if item.name.endswith('model'))
     assert ('adapter', 'drawer') in [(pair.key, pair.value) for pair in model.values]
     monitor.set_task(Task('2', PUCK), 20 * 10**9)

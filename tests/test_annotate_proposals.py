@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from demonstration_videos import FPS, FRAMES, TASK, pictures, write_demonstration
 from numpy.typing import NDArray
+from PIL import Image
 
 from progress_monitor.adapt.annotation import Stage
 from progress_monitor.adapt.contact_sheet import write_contact_sheet
@@ -49,6 +50,20 @@ def test_cameras_of_other_rates_show_the_same_time(tmp_path: Path, video: Path) 
     with Recording([video, tmp_path / 'slow.mp4']) as recording:
         for frame in (10, 40):
             assert shade(recording.picture(1, frame)) == pytest.approx(frame * 3, abs=4)
+
+
+def test_a_frame_is_what_was_shown_at_its_time(tmp_path: Path) -> None:
+    shots = [Image.new('L', (64, 64), number * 10) for number in range(20)]
+    # Ten in a second, one that lasts 2 s, and the rest in another.
+    lasting = [100] * 10 + [2000] + [100] * 9
+    path = tmp_path / 'screen.gif'
+    shots[0].save(path, save_all=True, append_images=shots[1:], duration=lasting)
+    with Recording([path]) as recording:
+        assert recording.duration_s == pytest.approx(3.9, abs=0.15)
+        assert not recording.even
+        for seconds, shown in ((0.5, 5), (1.5, 10), (2.9, 10), (3.5, 15)):
+            frame = round(seconds * recording.fps)
+            assert shade(recording.picture(0, frame)) == pytest.approx(shown * 10, abs=3)
 
 
 def test_what_is_no_video_is_named(tmp_path: Path) -> None:

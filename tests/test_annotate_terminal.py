@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from bags import write_bag
 from demonstration_videos import FRAMES, TASK, pictures, write_demonstration
+from PIL import Image
 
 from progress_monitor.__main__ import main
 from progress_monitor.adapt.annotation import Stage, read
@@ -66,6 +67,22 @@ def test_a_script_annotates_and_goes_on_from_what_it_wrote(
     third = ('--task', TASK, '--out', tmp_path / 'third.json', '--published', form)
     assert annotate(monkeypatch, 'save', video, *third) == 0
     assert read(tmp_path / 'third.json') == (item,)
+
+
+def test_published_forms_count_no_frames_of_uneven_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shots = [Image.fromarray(picture) for picture in pictures()]
+    video, out = tmp_path / 'screen.gif', tmp_path / 'demo.json'
+    shots[0].save(video, save_all=True, append_images=shots[1:], duration=[40] * 30 + [300] * 38)
+    given = (video, '--task', TASK, '--out', out)
+    assert annotate(monkeypatch, 'text 1 a\nsave\n', *given) == 0
+    out.unlink()
+    assert (
+        annotate(monkeypatch, 'text 1 a\nsave\n', *given, '--export', tmp_path / 'form.json') == 2
+    )
+    assert 'not evenly spaced' in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

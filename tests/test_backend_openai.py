@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 import time
 
 import jinja2
@@ -262,3 +263,186 @@ def test_the_key_comes_from_the_environment(server, monkeypatch):
 def test_an_address_that_is_none_is_refused_by_name(url):
     with pytest.raises(ParameterError, match=r'server\.url'):
         OpenAIBackend(ServerConfig(url=url), 1.0, 1)
+
+
+def ended_by(finish, text='1. Go on.\nIt is <progress>40%', **more):
+    """An answer of a server that cuts the stop off, as it says that in its own way."""
+
+    def change(answer):
+        answer['choices'][0] = {'message': {'content': text}, 'finish_reason': finish, **more}
+        return answer
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ('change', 'text', 'finish'),
+    [
+        # vLLM, SGLang; llama.cpp and Ollama; one that ran into its limit.
+        (ended_by('stop', stop_reason='</Progress>'), '<progress>40%</Progress>', Finish.STOP),
+        (ended_by('stop', matched_stop='</progress>'), '<progress>40%</progress>', Finish.STOP),
+        (ended_by('stop', matched_stop=151645), '<progress>40%</progress>', Finish.STOP),
+        (ended_by('stop'), '<progress>40%</progress>', Finish.STOP),
+        (ended_by('length'), '<progress>40%', Finish.TOKEN_LIMIT),
+        (ended_by('stop', 'It is <progress>40%</progress> now'), '</progress> now', Finish.END),
+        (ended_by('stop', 'I cannot tell.'), 'I cannot tell.', Finish.END),
+        (ended_by('abort'), '<progress>40%', Finish.END),
+    ],
+)
+def test_a_stop_that_the_server_cuts_off_is_put_back(server, change, text, finish):
+    with connected(server) as backend:
+        server.changed = change
+        answer = ask(backend, question(10)).answer
+    assert answer.text.endswith(text)
+    assert answer.finish is finish
+
+
+def answered(message):
+    return lambda answer: {**answer, 'choices': [{'message': message, 'finish_reason': 'length'}]}
+
+
+@pytest.mark.parametrize(
+    ('message', 'text'),
+    [
+        ({'content': None, 'reasoning_content': 'The block'}, '<think>The block'),
+        ({'content': '', 'reasoning': 'The block'}, '<think>The block'),
+        ({'content': 'Done', 'reasoning_content': 'The block'}, 'Done'),
+        ({'content': [{'type': 'text', 'text': 'Do'}, {'text': 'ne'}]}, 'Done'),
+        ({'content': None, 'tool_calls': [{'type': 'function'}]}, ''),
+    ],
+)
+def test_messages_of_all_shapes_are_read(server, message, text):
+    with connected(server) as backend:
+        server.changed = answered(message)
+        assert ask(backend, question(10)).answer.text == text
+
+
+HOSTILE = [
+    {'choices': []},
+    {'choices': None},
+    {'choices': [{'message': None}]},
+    {'choices': [{'message': 'text'}]},
+    {'choices': [{'message': {'content': 'x'}, 'logprobs': [1]}]},
+    {'choices': [{'message': {'content': 'x'}, 'logprobs': {'content': [{'token': 1}, 2]}}]},
+    {'error': {'message': 'of the server'}},
+]
+
+
+@pytest.mark.parametrize('reply', HOSTILE)
+def test_an_answer_that_cannot_be_read_costs_itself(server, reply):
+    with connected(server) as backend:
+        server.changed = lambda answer: reply
+        found = ask(backend, question(10, want=NUMBER))
+        assert (found.answer, found.failure) == (None, Failure.REFUSED)
+        assert 'cannot be read' in found.message
+        server.changed = lambda answer: {**answer, 'usage': [float('inf')]}
+        assert ask(backend, question(10)).answer.stats.prompt_tokens == 0
+
+
+HEAD = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n'
+NESTED = b'[' * 100_000
+
+
+@pytest.mark.parametrize(
+    ('raw', 'said'),
+    [
+        (b'no http at all\r\n\r\n', 'cannot be read'),
+        (b'', 'closed connection'),
+        (HEAD + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"cho', 'cannot be read'),
+        (HEAD + b'Transfer-Encoding: chunked\r\n\r\nzz\r\n', 'cannot be read'),
+        (HEAD + b'Content-Length: 999\r\n\r\n{"choices": [', 'cannot be read'),
+        (HEAD + b'X: y\r\n' * 200 + b'\r\n{}', 'cannot be read'),
+        (HEAD + b'\r\n' + NESTED, 'cannot be read'),
+        (HEAD + b'Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x00', 'cannot be read'),
+        (HEAD + b'\r\ndata: {"choices": []}\n\ndata: [DONE]\n\n', 'cannot be read'),
+        (HEAD + b'\r\n[1, 2]', 'no JSON object'),
+        (b'HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n', 'redirects to'),
+        (b'HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: 1e999\r\n\r\n', '503: Busy'),
+        (b'HTTP/1.1 429 Slow down\r\nRetry-After: 0\r\n\r\n{"error": {}}', 'HTTP 429'),
+    ],
+)
+def test_what_is_no_answer_loses_the_server_until_it_answers_again(server, raw, said):
+    with connected(server) as backend:
+        server.raw = [raw]
+        found = ask(backend, question(10))
+        assert (found.answer, found.failure) == (None, Failure.LOST)
+        assert said in found.message
+        wait_for(lambda: backend.status().state is BackendState.FAILED)
+        server.raw = None
+        wait_for(lambda: backend.status().state is BackendState.READY)
+        assert ask(backend, question(10)).answer is not None
+
+
+def test_a_server_is_left_alone_as_long_as_it_asks(server, monkeypatch, caplog):
+    monkeypatch.setattr(module, 'LONGEST_DELAY_S', 0.3)
+    with connected(server) as backend:
+        server.raw = [b'HTTP/1.1 429 Slow down\r\nRetry-After: 600\r\n\r\n']
+        assert ask(backend, question(10)).failure is Failure.LOST
+        wait_for(lambda: 'asking again in 0.3 s' in caplog.text)
+        server.raw = None
+        wait_for(lambda: backend.status().state is BackendState.READY)
+        # Being busy says nothing of what the server can do.
+        assert 'probabilities are given' in backend.status().message
+
+
+def test_a_server_that_never_ends_its_answer_is_late(server):
+    leave = threading.Event()
+
+    def drips():
+        yield HEAD + b'\r\n{"choices": ['
+        while not leave.wait(0.02):
+            yield b' '
+
+    with connected(server, deadline_s=0.4) as backend:
+        server.raw = drips()
+        found = ask(backend, question(10))
+        assert found.failure is Failure.LATE
+        server.raw = None
+        assert ask(backend, question(10)).answer is not None
+    leave.set()
+
+
+def test_the_key_is_not_taken_elsewhere(server, monkeypatch):
+    monkeypatch.setenv('ROBOT_KEY', 'secret')
+    with contextlib.closing(ModelServer()) as other:
+        server.raw = [
+            f'HTTP/1.1 307 Moved\r\nLocation: {other.url}/chat/completions\r\n\r\n'.encode()
+        ]
+        with connected(server, state=BackendState.FAILED, key_variable='ROBOT_KEY') as backend:
+            assert f'redirects to {other.url}' in backend.status().message
+        assert not other.keys
+
+
+def test_a_server_that_passes_over_names_of_pictures_is_sent_them(server):
+    """Such a server would answer of no picture at all."""
+    server.keeps = False
+    whole = server.answer
+
+    def blind(body):
+        parts = body['messages'][0]['content']
+        if any(part.get('image_url', '') is None for part in parts):
+            return 200, {'choices': [{'message': {'content': 'I see nothing'}}]}
+        return whole(body)
+
+    server.answer = blind
+    with connected(server) as backend:
+        assert 'pictures go every time' in backend.status().message
+        for _ in range(2):
+            assert '<progress>40%' in ask(backend, question(102)).answer.text
+
+
+def test_what_was_sent_is_not_remembered_for_ever(server, monkeypatch):
+    monkeypatch.setattr(module, '_SENT_PICTURES', 4)
+    with connected(server) as backend:
+        for level in range(0, 60, 10):
+            ask(backend, question(level, level + 1))
+        ask(backend, question(0, 51))
+        sent = [part.get('image_url') for part in server.bodies[-1]['messages'][0]['content'][:2]]
+        assert [item is not None for item in sent] == [True, False]
+
+
+def test_an_address_without_its_end_is_named(server):
+    config = ServerConfig(url=server.url.removesuffix('/v1'))
+    with contextlib.closing(OpenAIBackend(config, 5.0, 64)) as backend:
+        wait_for(lambda: backend.status().state is BackendState.FAILED)
+        assert 'most addresses end in /v1' in backend.status().message

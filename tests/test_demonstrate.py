@@ -187,3 +187,15 @@ def test_a_topic_without_a_camera_is_named(tmp_path, monkeypatch, capsys):
     assert '/nobody: 0 publishers' in capsys.readouterr().err
     assert demonstrate('--live', 'a b', '--goal', 'x', '--out', tmp_path / 'demo') == 2
     assert '--live' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'ticks', [b'[' * 100_000, b'\xff\xfe{\x00', b'{"progress": "1", "a": 1}', b'']
+)
+def test_ticks_of_others_are_named(video, tmp_path, capsys, ticks):
+    path = tmp_path / 'ti\x1bcks.jsonl'
+    path.write_bytes(ticks)
+    assert demonstrate(video, '--goal', 'x', '--out', tmp_path / 'demo', '--ticks', path) == 2
+    said = capsys.readouterr().err
+    assert 'ti\\x1bcks.jsonl' in said
+    assert not (tmp_path / 'demo').exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -195,3 +196,23 @@ def test_bounds_that_cannot_be_kept_are_named(config, cameras, said):
     with pytest.raises(ParameterError, match=said):
         check_window(config, cameras)
     check_window(WindowConfig(min_images=64, max_images=64), 2)
+
+
+def test_what_came_after_a_stamp_is_forgotten_and_sampled_anew():
+    history = filled([0.0, 0.5, 1.0, 1.5])
+    history.forget_after(ns(0.7))
+    assert [sample[0].stamp_ns for sample in history.samples] == [0, ns(0.5)]
+    history.observe(frame(1.6, TINY))
+    assert [sample[0].stamp_ns for sample in history.samples] == [0, ns(0.5), ns(1.6)]
+    assert history.received == 5
+
+
+def test_a_sample_holds_its_frames_as_they_are_to_be_shown():
+    history = FrameHistory(
+        0.5, 64, shown=lambda item: dataclasses.replace(item, image=255 - item.image)
+    )
+    taken = frame(0.0, TINY)
+    history.observe(taken)
+    (sampled,) = history.samples[0]
+    assert sampled.uid == taken.uid
+    assert (sampled.image == 255 - TINY).all()

@@ -311,6 +311,36 @@ def test_a_picture_at_rest_that_is_now_and_then_misread_is_a_stall_in_time(seed,
     assert 25.0 <= called <= 12.0 + 1.5 * 15.0
 
 
+BENDS = (0.0, 0.06, 0.08, 0.14, 0.17, 0.24, 0.27, 0.27, 0.40)
+
+
+@pytest.mark.parametrize(
+    'plateau',
+    [
+        # Between two steps of its grid, a number is rounded to either.
+        pytest.param((0.40,) * 4 + (0.41,) * 20, id='one step up'),
+        pytest.param((0.40, 0.41, 0.41, 0.40) * 6, id='to and fro'),
+        pytest.param((0.41,) * 3 + (0.40,) * 20, id='one step down'),
+        pytest.param((0.40,) * 5 + (0.34,) + (0.40,) * 20, id='one misread picture'),
+    ],
+)
+def test_a_step_of_the_grid_and_a_misread_picture_are_no_scatter(plateau):
+    numbers = [*BENDS, *plateau]
+    called = first_call(numbers, 5.0, stall__grace_period=0.0)
+    assert called <= 0.5 * len(BENDS) + 5.0 + 1.0
+
+
+def test_a_plateau_of_a_whole_allowance_is_a_stall_whatever_came_between():
+    """What was gained and lost again before it scatters, and says nothing of the plateau."""
+    lost = (0.36, 0.30, 0.34, 0.28, 0.36, 0.31)
+    numbers = [*BENDS, *lost, *np.full(24, 0.33)]
+    called = first_call(
+        numbers, 5.0, stall__grace_period=0.0, regression__drop=0.5, stall__loop_allowances=100.0
+    )
+    start = 0.5 * (len(BENDS) + len(lost))
+    assert start + 4.0 <= called <= start + 5.5
+
+
 RISE = np.round(np.linspace(0.1, 0.6, 24), 2).tolist()
 
 
@@ -343,3 +373,10 @@ def test_noise_of_a_third_of_the_gain_delays_a_stall_by_no_more_than_larger_nois
         called = first_call(truth + 0.01 * points * correlated(150, 0.0, seed), 15.0)
         delays.append((called - 30.0) / 15.0)
     assert max(delays) <= 1.25
+
+
+def test_numbers_that_look_rounded_by_chance_are_called_once_they_are_due():
+    """All so far are even; the plateau has lasted for three such steps at twice the gain."""
+    rise = (0.34, 0.32, 0.36, 0.40, 0.54, 0.50)
+    called = first_call([*rise, *np.full(40, 0.60)], 5.0, stall__grace_period=0.0)
+    assert called == pytest.approx(0.5 * len(rise) + 5.0, abs=0.5)

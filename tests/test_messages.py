@@ -15,7 +15,7 @@ from progress_monitor.action import MonitorTask
 from progress_monitor.msg import MonitorStatus, RecoveryEvent, Stall, Step
 from progress_monitor.printable import printable
 from progress_monitor.recovery import Kind
-from progress_monitor.ros.diagnostics import diagnostics
+from progress_monitor.ros.diagnostics import OK, diagnostics, task
 from progress_monitor.ros.latest import LatestWorker
 from progress_monitor.ros.messages import image_message, status_message, to_ns, to_time
 from progress_monitor.types import (
@@ -99,9 +99,10 @@ def test_a_status_is_short_and_printable_whatever_it_says() -> None:
 def test_diagnostics_know_every_state_of_the_model(state: BackendState) -> None:
     backend = BackendStatus(state, message='\x1b[2J')
     update = MonitorUpdate(0, State.LOADING, Evidence.UNKNOWN, '', None, backend=backend)
-    array = diagnostics('monitor', update, None, (), NAN, NAN)
+    handled = task('messages', OK, 'all are handled')
+    array = diagnostics('monitor', update, None, (), NAN, NAN, handled)
     assert [status.name for status in array.status] == [
-        f'monitor: {name}' for name in ('camera', 'inference', 'model', 'memory')
+        f'monitor: {name}' for name in ('camera', 'inference', 'model', 'memory', 'messages')
     ]
     assert all(status.message.isprintable() for status in array.status)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from judging import (
@@ -101,3 +102,36 @@ def test_a_clock_that_goes_back_makes_no_call_and_watching_goes_on():
     second = play(monitor, live(60.0, start=50.0), 60.0, start=50.0)
     assert calls(first + second) == []
     assert second[-1].state is State.SUCCEEDED
+
+
+def textured(stamp: float, moved: bool):
+    """A frame of a wall before which something passes, from a camera that is knocked or not."""
+    image = cv2.resize(_WALL, (240, 240), interpolation=cv2.INTER_CUBIC)
+    image[:, int(30 + 8 * stamp) : int(60 + 8 * stamp)] = (30, 40, 200)
+    if moved:
+        knock = cv2.getRotationMatrix2D((120, 120), 6.0, 1.0)
+        knock[:, 2] += (30.0, 20.0)
+        image = cv2.warpAffine(image, knock, (240, 240), borderMode=cv2.BORDER_REFLECT_101)
+    noise = np.random.default_rng(round(10 * stamp)).normal(0.0, 1.5, image.shape)
+    return dataclasses.replace(frame(stamp), image=np.clip(image + noise, 0, 255).astype(np.uint8))
+
+
+_WALL = np.random.default_rng(3).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize('stabilise', [True, False])
+def test_after_a_knock_the_model_is_shown_the_view_of_before_and_nothing_of_between(stabilise):
+    knocked = 7.95
+    frames = [textured(t / 10, t / 10 > knocked) for t in range(140)]
+    _, _, updates = watch(ramp, 13.9, frames, **{'camera.stabilise': stabilise})
+    assert any(update.state is State.UNSURE for update in updates)
+    shown = updates[-1].window or next(u.window for u in reversed(updates) if u.window)
+    late = [item for item in shown if item.stamp_ns > ns(knocked)]
+    early = [item for item in shown if item.stamp_ns <= ns(knocked)]
+    assert late and early
+    middle = slice(60, 180)
+    for item in late:
+        stamp = item.stamp_ns * 1e-9
+        was = textured(stamp, False).image[middle, middle].astype(int)
+        difference = float(np.abs(item.image[middle, middle] - was).mean())
+        assert (difference < 12.0) is stabilise

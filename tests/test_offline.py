@@ -175,7 +175,7 @@ def test_a_video_that_is_cut_short_is_named(tmp_path: Path) -> None:
     outcome = run(cut, Brightness(), tmp_path / 'out')
     assert outcome.ticks >= 2
     assert len(outcome.notes) == 1
-    assert 'of 40 frames; it is cut short or damaged' in outcome.notes[0]
+    assert 'of the 40 frames that it names; it is cut short or damaged' in outcome.notes[0]
 
 
 def test_a_folder_of_pictures_is_played_by_name(tmp_path: Path) -> None:

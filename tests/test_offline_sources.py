@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import struct
@@ -23,9 +24,16 @@ from progress_monitor.offline.api import infer_progress
 from progress_monitor.offline.player import play
 from progress_monitor.offline.sources import SourceOptions, open_source
 from progress_monitor.offline.sources.source import START_NS, Picture
-from progress_monitor.offline.video import read_video, write_video
+from progress_monitor.offline.video import frame_rate, read_video, write_video
 from progress_monitor.types import Evidence, Request, Task, Verdict
 
+# Three interlaced pictures of MPEG-2, 32 by 32.
+INTERLACED = (
+    'AAABswIAIBP//+AYAAABtRSCAAEAAAAAAbgACABAAAABAAAP//gAAAG1j//zgAAAAAEB+3zhWy71HKK9zOB7ibttxr'
+    'mDw68opAw29jJCBLW8ApOvQpKQbZsAl5+UHtl2tIHg8OVe5kZwFlzOvc2AAAABAvt8wxItHs2JFo95V3FAOLcK6nuV'
+    '7qe+o1xYk6AAAAEAAFf/+4AAAAG1gR/zgAAAAAEB+oXANzoA5OI8AbVD4AOIAHcADqAAAAEC+pYGiJTYAAABAACX//'
+    'uAAAABtYEf84AAAAABAfpubAAAAQL6bmw='
+)
 NO_UTF8 = os.fsdecode(b'n\xffme')
 
 
@@ -137,6 +145,47 @@ def test_pictures_that_cannot_be_read_are_left_out_one_by_one(tmp_path: Path) ->
     assert len(source.notes) == 2
     assert '4.png: no picture; left out' in source.notes[0]
     assert 'max_image_pixels' in source.notes[0]
+
+
+def test_interlaced_pictures_are_refused_where_opencv_shows_others(tmp_path: Path) -> None:
+    path = tmp_path / 'field.m2v'
+    path.write_bytes(base64.b64decode(INTERLACED))
+    capture = cv2.VideoCapture(str(path))
+    first, second = capture.read()[1], capture.read()[1]
+    capture.release()
+    if np.array_equal(first, second):  # The test picture moves: this is what lay in memory.
+        with pytest.raises(OSError, match=r'ffmpeg -i field\.m2v -vf yadif'):
+            list(read_video(path))
+    else:
+        assert len(list(read_video(path))) == 3
+
+
+def test_a_name_with_a_colon_is_no_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(pictures(5), tmp_path / 'a.mp4', 10.0)
+    monkeypatch.chdir(tmp_path)
+    for name in ('2026-11-29T10:00:00.mp4', 'file:a.mp4'):
+        Path(name).write_bytes(Path('a.mp4').read_bytes())
+        assert len(list(open_source(Path(name), SourceOptions()).pictures())) == 5
+
+
+def test_a_rate_that_is_the_unit_of_the_times_is_measured(tmp_path: Path) -> None:
+    path = tmp_path / 'fast.mp4'
+    write_video(pictures(40), path, 1000.0)
+    assert frame_rate(path) == pytest.approx(1000.0)
+    data = path.read_bytes()
+    path.write_bytes(with_second_half_slower(data, 5))
+    assert frame_rate(path) == pytest.approx(39 / 0.116, rel=0.1)
+
+
+def test_a_film_is_written_without_a_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_video(pictures(5), tmp_path / 'film.mp4', 10.0)
+    assert capfd.readouterr().err == ''
+    with pytest.raises(OSError, match='cannot write this video'):
+        write_video(pictures(1), tmp_path / 'missing' / 'film.mp4', 10.0)
 
 
 def test_pictures_of_other_sizes_are_in_the_video_too(tmp_path: Path) -> None:

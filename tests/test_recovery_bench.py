@@ -19,8 +19,10 @@ from progress_monitor_lab.bench.recovery_cases import (
     cases,
     healthy,
     play_alone,
+    standstill_of,
     timeout_of,
 )
+from progress_monitor_lab.sim.cell import Truth
 
 ROOT = Path(__file__).parent.parent
 TASK = 'bin_picking'
@@ -50,6 +52,30 @@ def run(mode: str, fault: str, **more: object) -> Run:
     return Run(Case(TASK, fault, 0), mode, **more)  # type: ignore[arg-type]
 
 
+def test_a_robot_that_hangs_without_a_fault_is_not_replanned_for_needlessly() -> None:
+    """It hangs once it stands still for longer than in any healthy run, since the last replan."""
+    well = [run('without', 'slow', standstill_s=4.0), run('without', 'none', standstill_s=1.0)]
+    limit_s = standstill_of(well)
+    assert limit_s == pytest.approx(4.4)
+    played = run('with', 'carried_away')
+    for tenths in range(250):
+        at_s = tenths / 10
+        played.see(at_s, Truth(min(at_s, 10.0) / 20.0, 'Carry', ('Carry',), False, ''))
+        if tenths in (80, 130, 170, 190):
+            played.replan(at_s, '', limit_s)
+    # At work; 3 s into a standstill; 4 s after that replan; 2 s after the next.
+    assert (played.needless, played.hung) == (4, 0)
+    assert played.standstill_s == pytest.approx(5.8)
+    played.replan(25.0, '', limit_s)
+    assert (played.needless, played.hung) == (4, 1)
+    played.replan(25.1, 'freeze_robot', limit_s)
+    assert (played.needless, played.hung) == (4, 1)
+    for at_s in (26.0, 40.0):
+        played.see(at_s, Truth(1.0, '', (), True, ''))
+    played.replan(40.0, '', limit_s)
+    assert (played.needless, played.hung) == (5, 1)
+
+
 def test_the_figures_count_what_was_played_in_every_mode(tmp_path: Path) -> None:
     runs = Runs(tmp_path / 'runs.jsonl')
     for item in (
@@ -58,7 +84,7 @@ def test_the_figures_count_what_was_played_in_every_mode(tmp_path: Path) -> None
         run('with', 'none', done_s=10.0, replans_s=[5.0], needless=1, wall_s=5.0),
         run('without', 'drop', fault_s=4.0),
         run('timeout', 'drop', fault_s=4.0, replans_s=[15.0], done_s=25.0),
-        run('with', 'drop', fault_s=4.0, replans_s=[8.0], done_s=18.0, wall_s=9.0),
+        run('with', 'drop', fault_s=4.0, replans_s=[8.0, 14.0], done_s=18.0, hung=1, wall_s=9.0),
         run('without', 'freeze_robot', fault_s=4.0),
     ):
         runs.add(item)
@@ -68,6 +94,7 @@ def test_the_figures_count_what_was_played_in_every_mode(tmp_path: Path) -> None
     assert summary['success_without'] == 0.0
     assert summary['success_with'] == summary['success_timeout'] == 1.0
     assert summary['needless_recoveries'] == 1
+    assert (summary['hung_with'], summary['hung_timeout']) == (1, 0)
     assert summary['median_seconds_to_recover'] == 4.0
     assert summary['median_seconds_to_recover_timeout'] == 11.0
     assert (summary['time_lost_with_s'], summary['time_lost_timeout_s']) == (8.0, 15.0)

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from ros_helpers import (
@@ -49,6 +50,19 @@ def test_a_parameter_of_an_unknown_type_is_refused(started: Started, node: str) 
     log = processes[NODES.index(node)]
     assert '99 is not a valid' in log.output()
     assert 'Traceback' not in log.output()
+    told: list[DiagnosticStatus] = []
+    listener = probe.node.create_subscription(
+        DiagnosticArray, '/diagnostics', lambda array: told.extend(array.status), 10
+    )
+    name = f'{node.lstrip("/")}: messages'
+    warned = DiagnosticStatus.WARN
+    probe.wait(
+        lambda: any((item.name, item.level) == (name, warned) for item in told), what='the warning'
+    )
+    newest = next(item for item in reversed(told) if item.name == name)
+    assert 'could not be handled' in newest.message
+    assert int(newest.values[0].value) >= 2
+    probe.node.destroy_subscription(listener)
 
 
 def test_a_time_that_no_clock_can_show_is_passed_over(started: Started) -> None:

@@ -404,7 +404,7 @@ def test_overlay_and_markers_show_state_and_picture(probe: Probe) -> None:
         probe.node.destroy_subscription(listener)
 
 
-def test_four_diagnostic_tasks_and_a_stall_is_no_error(probe: Probe) -> None:
+def test_five_diagnostic_tasks_and_a_stall_is_no_error(probe: Probe) -> None:
     arrays: list[DiagnosticArray] = []
     listener = probe.node.create_subscription(DiagnosticArray, '/diagnostics', arrays.append, 10)
     set_task(probe, 'Lift the block.')
@@ -416,7 +416,7 @@ def test_four_diagnostic_tasks_and_a_stall_is_no_error(probe: Probe) -> None:
         what='diagnostics without an error',
     )
     names = [status.name for status in arrays[-1].status]
-    tasks = ['camera', 'inference', 'model', 'memory']
+    tasks = ['camera', 'inference', 'model', 'memory', 'messages']
     assert names == [f'progress_monitor: {name}' for name in tasks]
     assert probe.stalls[-1].stalled
     probe.node.destroy_subscription(listener)

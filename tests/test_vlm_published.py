@@ -142,6 +142,7 @@ def test_sizes_that_the_weights_do_not_have_allocate_nothing(
 
 @pytest.mark.usefixtures('never_allocated')
 def test_a_missing_shard_is_named(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder / 'model-00001-of-00002.safetensors')
     index = {'weight_map': {'lm_head.weight': 'model-00002-of-00002.safetensors'}}
     (folder / 'model.safetensors.index.json').write_text(json.dumps(index))
     with pytest.raises(VLMError, match=r'model-00002-of-00002\.safetensors missing'):

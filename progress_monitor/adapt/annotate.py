@@ -14,8 +14,10 @@ from progress_monitor.adapt.session import Session, earlier, from_published
 from progress_monitor.adapt.terminal import Terminal, lines_of
 from progress_monitor.offline.sources import SourceOptions, open_source
 from progress_monitor.offline.sources.video import VideoSource
+from progress_monitor.printable import printable
 
 _LIVE_FPS = 10.0
+_MOST_CHARACTERS = 2000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _annotate(given)
     except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error), _MOST_CHARACTERS), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -86,6 +88,11 @@ def _annotate(given: argparse.Namespace) -> int:
         task = given.task or (current.task if current else '')
         current = from_published(given.published, task, videos)
     with Recording(videos, _told()) as recording:
+        if not recording.even and (given.published or given.export):
+            raise ValueError(
+                f'{videos[0]}: its frames are not evenly spaced, and published forms count frames; '
+                f'write it at one rate first: ffmpeg -i {videos[0].name} -r 10 NEW.mp4'
+            )
         task = given.task or (current.task if current else '')
         session = Session(recording, task, given.out, given.export, given.model, current)
         if given.terminal:
@@ -135,8 +142,9 @@ def _videos(given: argparse.Namespace) -> tuple[Path, ...]:
     stem = f'{given.out.stem}_{given.source[0].stem}'
     written = write_videos(source.pictures(), source.fps, given.out.parent, stem)
     for note in source.notes:
-        print(note, file=sys.stderr)
-    print(f'written as {", ".join(str(path) for path in written)}', file=sys.stderr)
+        print(printable(note, _MOST_CHARACTERS), file=sys.stderr)
+    names = printable(', '.join(str(path) for path in written), _MOST_CHARACTERS)
+    print(f'written as {names}', file=sys.stderr)
     return written
 
 

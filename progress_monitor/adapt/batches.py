@@ -18,6 +18,7 @@ from progress_monitor.types import Generate, Request
 from progress_monitor.vlm.architectures import architecture_of
 from progress_monitor.vlm.cache import VisionFeatures
 from progress_monitor.vlm.loading import VLM
+from progress_monitor.vlm.prompt import PromptTokens
 
 _END_OF_TURN = '<|im_end|>'
 _NUMBER = re.compile(r'<progress>([\d.]+)%')
@@ -26,28 +27,58 @@ SPREAD = 3.0
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Rows padded on the right: ids (b, n), positions (3, b, n), targets and weights (b, n).
+class Row:
+    """A prompt and the answer to it: ids (n,), positions (3, n), the last ``answer`` ids said."""
 
-    Targets are -100 where nothing is learnt. ``shares`` (b, n, 10) are those of the ten digits
-    where a digit of the progress is learnt, 0 elsewhere. ``pictures`` are indices into the pool, in
-    the order in which the rows show them.
+    ids: list[int]
+    positions: NDArray[np.int64]
+    answer: int
+
+    @classmethod
+    def of(cls, prompt: PromptTokens, said: Sequence[int]) -> Row:
+        """The row of ``prompt`` and the ids ``said`` behind it."""
+        after = prompt.next_position + np.arange(len(said))
+        places = np.concatenate([prompt.positions, np.tile(after, (3, 1))], axis=1)
+        return cls([*prompt.ids.tolist(), *said], places, len(said))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows padded on the right: ids (b, n), positions (3, b, n) and targets (b, n).
+
+    A target is the id that follows, or -100 where nothing is learnt.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
     targets: torch.Tensor
-    weights: torch.Tensor
-    shares: torch.Tensor
-    pictures: tuple[int, ...]
+
+    @classmethod
+    def padded(cls, rows: Sequence[Row]) -> Rows:
+        """``rows`` at the length of the longest; their answers alone are learnt."""
+        shape = (len(rows), max(len(row.ids) for row in rows))
+        ids, targets = torch.zeros(shape, dtype=torch.long), torch.full(shape, -100)
+        positions = torch.zeros((3, *shape), dtype=torch.long)
+        for number, row in enumerate(rows):
+            length = len(row.ids)
+            ids[number, :length] = torch.tensor(row.ids)
+            positions[:, number, :length] = torch.from_numpy(row.positions)
+            start = length - row.answer
+            targets[number, start - 1 : length - 1] = ids[number, start:length]
+        return cls(ids, positions, targets)
 
 
 @dataclass(frozen=True, eq=False)
-class _Row:
-    ids: list[int]
-    positions: NDArray[np.int64]
-    said: str
-    answer: int
+class Batch(Rows):
+    """Rows with the weights (b, n) of their targets.
+
+    ``shares`` (b, n, 10) are those of the ten digits where a digit of the progress is learnt, 0
+    elsewhere. ``pictures`` are indices into the pool, in the order in which the rows show them.
+    """
+
+    weights: torch.Tensor
+    shares: torch.Tensor
+    pictures: tuple[int, ...]
 
 
 class Collator:
@@ -65,30 +96,21 @@ class Collator:
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Ids and targets of ``samples``; the answers alone are learnt, and that they end."""
         rows = [self._row(sample) for sample in samples]
-        shape = (len(rows), max(len(row.ids) for row in rows))
-        ids, targets = torch.zeros(shape, dtype=torch.long), torch.full(shape, -100)
-        weights, shares = torch.ones(shape), torch.zeros((*shape, 10))
-        positions = torch.zeros((3, *shape), dtype=torch.long)
-        for number, row in enumerate(rows):
-            length = len(row.ids)
-            ids[number, :length] = torch.tensor(row.ids)
-            positions[:, number, :length] = torch.from_numpy(row.positions)
-            start = length - row.answer
-            targets[number, start - 1 : length - 1] = ids[number, start:length]
+        batch = Rows.padded(rows)
+        weights = torch.ones(batch.ids.shape)
+        shares = torch.zeros((*batch.ids.shape, 10))
+        for number, (sample, row) in enumerate(zip(samples, rows, strict=True)):
             # Whether it is done, refused or at work is said by the first word.
-            weights[number, start - 1] = self._telling_weight
-            self._spread(row.said, targets[number], weights[number], shares[number])
+            weights[number, len(row.ids) - row.answer - 1] = self._telling_weight
+            self._spread(sample.answer, batch.targets[number], weights[number], shares[number])
         pictures = tuple(
             part.uid for sample in samples for part in sample.parts if not isinstance(part, str)
         )
-        return Batch(ids, positions, targets, weights, shares, pictures)
+        return Batch(batch.ids, batch.positions, batch.targets, weights, shares, pictures)
 
-    def _row(self, sample: Sample) -> _Row:
+    def _row(self, sample: Sample) -> Row:
         tokens = self._builder.build(Request(0, '', sample.parts, Generate()))
-        said = [*self._builder.continuation(sample.answer), self._end]
-        after = tokens.next_position + np.arange(len(said))
-        places = np.concatenate([tokens.positions, np.tile(after, (3, 1))], axis=1)
-        return _Row([*tokens.ids.tolist(), *said], places, sample.answer, len(said))
+        return Row.of(tokens, [*self._builder.continuation(sample.answer), self._end])
 
     def _spread(
         self, said: str, targets: torch.Tensor, weights: torch.Tensor, shares: torch.Tensor

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 from progress_monitor.adapt.annotation import Annotation, read
 from progress_monitor.parameter_file import read_parameters
+from progress_monitor.printable import printable
 from progress_monitor.vlm.errors import VLMError
+
+_MOST_CHARACTERS = 2000
 
 if TYPE_CHECKING:
     from progress_monitor.adapt.adapting import Adapted
@@ -26,10 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _adapt(given)
     except (OSError, VLMError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error), _MOST_CHARACTERS), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f'interrupted; the same call goes on from {given.out}', file=sys.stderr)
+        print(
+            f'interrupted; the same call goes on from {printable(str(given.out))}', file=sys.stderr
+        )
         return 130
 
 
@@ -98,7 +103,7 @@ def _adapt(given: argparse.Namespace) -> int:
     )
     adapted = adapt(annotations, options)
     for note in adapted.notes:
-        print(note, file=sys.stderr)
+        print(printable(note, _MOST_CHARACTERS), file=sys.stderr)
     return _judge(given, adapted, held_out)
 
 
@@ -148,7 +153,7 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
                     f'refused {found["refused"]:4.0%}  noise {found["noise"]:.1f}  '
                     f'successes {len(curve.successes)}  stalls {len(curve.stalls)}'
                 )
-            print(f'{demonstration.task}: {verdict.sentence}')
+            print(f'{printable(demonstration.task)}: {verdict.sentence}')
             trusted = trusted and not verdict.reasons
             doubtful += [demonstration.task] if verdict.end_doubtful else []
     finally:
@@ -156,7 +161,7 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
     if doubtful:
         adapter_folder.doubt_ends(given.out, doubtful)
         print('it takes unfinished work for done: no success will be called with it')
-    print(f'adapter and report: {given.out}')
+    print(f'adapter and report: {printable(str(given.out))}')
     return 0 if trusted else 1
 
 

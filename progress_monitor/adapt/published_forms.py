@@ -28,9 +28,6 @@ _LARGEST_FORM = 4_194_304
 _LARGEST_PAIRS = 536_870_912
 _LONGEST_LINE = 1_048_576
 _IMAGE = '<image>'
-_UNFINISHED = 'The following actions are required: \n{steps}\n'
-_FINISHED = 'Image shows the final result.{reason}\n'
-_PROGRESS = 'Therefore, the estimated progress is <progress>{percent}%</progress>.'
 _ANSWER_PROGRESS = re.compile(
     r'\s*Therefore, the estimated progress is <progress>\s*(\d{1,3}(?:\.\d{1,9})?)\s*%?\s*'
     r'</progress>\.?\s*\Z'
@@ -194,17 +191,8 @@ def write_qa_pairs(pairs: Iterable[QaPair], path: Path) -> None:
     replace_file(path, ''.join(f'{json.dumps(_row(pair), ensure_ascii=False)}\n' for pair in pairs))
 
 
-def answer(target: Target) -> str:
-    """The answer that says ``target``, as the published tool words it."""
-    if not target.steps:
-        reason = f' Reason: {target.reason}.' if target.reason else ''
-        return _FINISHED.format(reason=reason) + _PROGRESS.format(percent='100')
-    steps = '\n'.join(f'{number}. {text}' for number, text in enumerate(target.steps, 1))
-    return _UNFINISHED.format(steps=steps) + _PROGRESS.format(percent=f'{target.percent:.2f}')
-
-
 def target(text: str) -> Target:
-    """What the answer ``text`` of a row says.
+    """What the answer ``text`` of a row says; ``wording.PUBLISHED`` says it.
 
     :raises PublishedFormError: if it is worded in another way.
     """

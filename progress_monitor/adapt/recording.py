@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,20 +23,26 @@ from progress_monitor.resize import shrink
 MOST_FRAMES = 36_000
 _MOST_PIXELS = 640 * 480
 _QUALITY = 88
+# Files round the times of their frames, to a millisecond in WebM.
+_ROUNDED_S = 1e-3
 
 
 @dataclass
 class _Reel:
-    """One camera's frames as JPEG, one after the other in ``file``; ``ends`` are their ends."""
+    """One camera's frames as JPEG, one after the other in ``file``; ``ends`` are their ends.
+
+    ``times`` are those of the frames, s.
+    """
 
     fps: float
     file: BinaryIO
     ends: list[int] = field(default_factory=lambda: [0])
+    times: list[float] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
 
     @property
-    def frames(self) -> int:
-        return len(self.ends) - 1
+    def lasts_s(self) -> float:
+        return self.times[-1] + 1.0 / self.fps
 
 
 class Recording:
@@ -43,7 +50,8 @@ class Recording:
 
     Every frame is decoded once, in order, since few codecs can be sought exactly, and kept in a
     temporary file at no more than 640 by 480 pixels. ``fps`` is the rate of the first video, 1/s,
-    by which frames are numbered from 0; ``frames`` is how many the longest video lasts.
+    by which frames are numbered from 0: frame n is what is shown at n / ``fps`` s, whatever the
+    spacing of the file's own. ``frames`` is how many the longest video lasts.
 
     :param videos: video files.
     :param told: is called now and then with the number of frames decoded so far.
@@ -64,7 +72,7 @@ class Recording:
             self.close()
             raise
         self.fps = self._reels[0].fps
-        self.frames = max(round(reel.frames / reel.fps * self.fps) for reel in self._reels)
+        self.frames = max(round(reel.lasts_s * self.fps) for reel in self._reels)
 
     def __enter__(self) -> Recording:
         return self
@@ -81,6 +89,12 @@ class Recording:
     def duration_s(self) -> float:
         """Length in s."""
         return self.frames / self.fps
+
+    @property
+    def even(self) -> bool:
+        """Whether the first video's own frames are those numbered here, but for one or two."""
+        times = self._reels[0].times
+        return all(abs(time - n / self.fps) < 2.5 / self.fps for n, time in enumerate(times))
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -100,7 +114,7 @@ class Recording:
         if not (0 <= camera < len(self._reels) and 0 <= frame < self.frames):
             raise IndexError(f'no frame {frame} of camera {camera}')
         reel = self._reels[camera]
-        index = min(round(frame / self.fps * reel.fps), reel.frames - 1)
+        index = bisect.bisect_right(reel.times, frame / self.fps + _ROUNDED_S) - 1
         start, end = reel.ends[index : index + 2]
         with self._lock:
             reel.file.seek(start)
@@ -125,7 +139,7 @@ class Recording:
 
 
 def _fill(reel: _Reel, video: Path, told: Callable[[int], None]) -> None:
-    for index, _, image in read_video(video):
+    for index, seconds, image in read_video(video):
         if index >= MOST_FRAMES:
             raise OSError(
                 f'{video}: more than {MOST_FRAMES} frames; cut the demonstration out of it first'
@@ -137,6 +151,7 @@ def _fill(reel: _Reel, video: Path, told: Callable[[int], None]) -> None:
             raise OSError(f'{video}: frame {index} cannot be kept as JPEG')
         reel.file.write(data.tobytes())
         reel.ends.append(reel.ends[-1] + data.size)
+        reel.times.append(seconds)
         if index % 50 == 0:
             told(index)
-    told(reel.frames)
+    told(len(reel.times))

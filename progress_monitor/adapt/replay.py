@@ -1,13 +1,10 @@
 """A little of what a checkpoint was trained on, in ProcVLM's published form.
 
-A folder holds ``qa_pairs.jsonl``, one question and answer a line: ``image`` lists pictures by paths
-from the folder, ``conversations`` holds the turns of ``human`` and ``gpt``; the human's begins with
-``<image>`` and a line's end for each picture, and goes on with the prompt.
+A folder holds ``qa_pairs.jsonl``, see ``published_forms``; pictures lie at their paths from it.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from progress_monitor.adapt.published_forms import read_qa_pairs
 from progress_monitor.adapt.samples import Pool, Sample
 from progress_monitor.resize import fit
 from progress_monitor.types import Frame
 
 FILE = 'qa_pairs.jsonl'
 _TASK = re.compile(r'task "([^"]{1,500})"')
-_MARK = re.compile(r'<image>\n?')
 
 
 class ReplayError(ValueError):
-    """The old data cannot be used. The message names the file and the line."""
+    """The old data cannot be used. The message names the file and the row."""
 
 
 @dataclass(frozen=True)
@@ -41,32 +38,23 @@ class Replay:
         """Read all rows and put their pictures into ``pool``, at the model's size.
 
         :raises OSError: if the file or a picture cannot be read.
-        :raises ReplayError: if a row is not of this form, or there is none.
+        :raises ValueError: if a row is not of this form, or there is none.
         """
         path = folder / FILE
         known: dict[Path, int] = {}
         samples: list[Sample] = []
         tasks: dict[str, None] = {}
-        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
-            try:
-                row = json.loads(line)
-                asked, said = (turn['value'] for turn in row['conversations'])
-                names = [str(name) for name in row['image']]
-                text = _MARK.sub('', asked)
-                if len(_MARK.findall(asked)) != len(names) or not names or not text:
-                    raise ValueError('as many pictures as marks are needed')
-            except (ValueError, KeyError, TypeError) as error:
-                raise ReplayError(
-                    f'{path}: line {number} is no row of questions: {error}'
-                ) from None
+        for number, row in enumerate(read_qa_pairs(path), 1):
+            if not row.images or not row.question:
+                raise ReplayError(f'{path}: row {number} shows no picture, or asks nothing')
             frames: list[Frame] = []
-            for name in names:
+            for name in row.images:
                 place = folder / name
                 if place not in known:
                     known[place] = pool.add(fit(_picture(place), max_pixels, multiple))
                 frames.append(pool.frame(known[place]))
-            samples.append(Sample((*frames, text), str(said)))
-            if match := _TASK.search(text):
+            samples.append(Sample((*frames, row.question), row.answer))
+            if match := _TASK.search(row.question):
                 tasks[match[1]] = None
         if not samples:
             raise ReplayError(f'{path}: holds no rows')
@@ -79,7 +67,10 @@ class Replay:
 
 def _picture(path: Path) -> np.ndarray:
     data = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # more pixels than it reads
+        image = None
     if image is None:
         raise OSError(f'{path}: no picture')
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -43,6 +43,8 @@ FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
 WAITING_REQUESTS = 8
 TEXT_CHARACTERS = 24_000
+# More than any window shows; the server forgets as well.
+_SENT_PICTURES = 256
 _PROBE_S = 30.0
 # The most that OpenAI gives, and vLLM unless it is told otherwise; all ten digits fit.
 _TOP = 20
@@ -90,7 +92,7 @@ class OpenAIBackend:
         self._open: set[int] = set()
         self._capabilities: Capabilities | None = None
         self._keeps_pictures = False
-        self._sent: set[str] = set()
+        self._sent: dict[str, None] = {}
         self._ids: dict[str, int | None] = {}
         self._closed = threading.Event()
         self._status = BackendStatus(BackendState.LOADING, model=config.model, device=self._base)
@@ -157,9 +159,11 @@ class OpenAIBackend:
                 self._probe()
                 failures = 0
                 self._serve()
-            except (HTTPFailureError, TimeoutError, KeyError, IndexError, TypeError) as error:
+            except Exception as error:
+                # A thread that ended here would leave the node waiting for ever.
                 reason = f'{self._base}: {_said(error)}'
-                delay = min(FIRST_DELAY_S * 2**failures, LONGEST_DELAY_S)
+                wait_s = error.wait_s if isinstance(error, HTTPFailureError) else 0.0
+                delay = min(max(FIRST_DELAY_S * 2**failures, wait_s), LONGEST_DELAY_S)
                 failures += 1
                 _LOG.error('%s; asking again in %g s', reason, delay)
                 with self._lock:
@@ -178,7 +182,7 @@ class OpenAIBackend:
 
     def _probe(self) -> None:
         """Find out what the server can do, with one picture."""
-        models = [str(item['id']) for item in self._get('/models')['data']]
+        models = [str(item['id']) for item in self._models()['data']]
         name = self._config.model or (models[0] if len(models) == 1 else '')
         if name not in models:
             raise HTTPFailureError(
@@ -193,10 +197,7 @@ class OpenAIBackend:
         want = Generate(max_new_tokens=1, number_tag='probe')
         probe = Request(0, 'probe', (picture, 'What is this?'), want)
         first = self._first_answer(probe)
-        try:
-            self._post(self._body(probe), _PROBE_S)
-        except HTTPFailureError:
-            self._keeps_pictures = False
+        self._keeps_pictures = self._shows_kept(probe, first)
         content = (first['choices'][0].get('logprobs') or {}).get('content') or []
         probabilities = bool(content and content[0].get('top_logprobs'))
         if not probabilities:
@@ -218,10 +219,21 @@ class OpenAIBackend:
         try:
             return self._ask(probe, _PROBE_S)
         except HTTPFailureError as error:
-            if not 400 <= error.status < 500:
+            if not error.refuses:
                 raise
         self._top = 0
         return self._ask(probe, _PROBE_S)
+
+    def _shows_kept(self, probe: Request, first: dict[str, Any]) -> bool:
+        """Whether the picture of the probe is shown again by its name alone; one that passes over
+        what it does not know is told by the length of the prompt that it reports.
+        """
+        try:
+            reply = self._post(self._body(probe), _PROBE_S)
+        except HTTPFailureError:
+            return False
+        counted = [stats_of(item, 0.0).prompt_tokens for item in (first, reply)]
+        return 0 < counted[0] == counted[1]
 
     def _leaves_turns_open(self, probe: Request, first: dict[str, Any]) -> bool:
         """Whether the server takes a template with the question; one that ignores it, or forbids
@@ -255,11 +267,18 @@ class OpenAIBackend:
             reason = f'the server has not answered within model.deadline_s ({self._deadline_s:g} s)'
             return Completion(request.id, None, Failure.LATE, reason)
         except HTTPFailureError as error:
-            if 400 <= error.status < 500:
+            if error.refuses:
                 return Completion(request.id, None, Failure.REFUSED, str(error))
             self._completions.put(Completion(request.id, None, Failure.LOST, str(error)))
             raise
-        stats = stats_of(reply, (time.perf_counter() - started) * 1e3)
+        try:
+            return self._read(request, reply, (time.perf_counter() - started) * 1e3)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            reason = f'its answer cannot be read ({type(error).__name__}: {error})'
+            return Completion(request.id, None, Failure.REFUSED, reason)
+
+    def _read(self, request: Request, reply: dict[str, Any], total_ms: float) -> Completion:
+        stats = stats_of(reply, total_ms)
         choice = reply['choices'][0]
         if isinstance(request.want, Score):
             found = scores(choice, request.want.continuations)
@@ -282,18 +301,24 @@ class OpenAIBackend:
             return f'a question of {length} characters; at most {TEXT_CHARACTERS} can be asked'
         return ''
 
-    def _get(self, path: str) -> dict[str, Any]:
-        return call(self._base + path, _PROBE_S, key=self._key)
+    def _models(self) -> dict[str, Any]:
+        try:
+            return call(f'{self._base}/models', _PROBE_S, key=self._key)
+        except HTTPFailureError as error:
+            if error.status == 404 and not self._base.endswith('/v1'):
+                raise HTTPFailureError(404, f'{error}; most addresses end in /v1') from error
+            raise
 
     def _ask(self, request: Request, timeout_s: float) -> dict[str, Any]:
         """Ask once, and once more with all pictures where the server has lost one."""
+        end = time.monotonic() + timeout_s
         try:
             return self._post(self._body(request), timeout_s)
         except HTTPFailureError as error:
             if error.status != 400 or not self._sent:
                 raise
             self._sent.clear()
-            return self._post(self._body(request), timeout_s)
+            return self._post(self._body(request), max(end - time.monotonic(), 0.0))
 
     def _post(self, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         return call(f'{self._base}/chat/completions', timeout_s, body, self._key)
@@ -350,11 +375,15 @@ class OpenAIBackend:
             part['image_url'] = {'url': url}
         if self._keeps_pictures:
             part['uuid'] = name
-            self._sent.add(name)
+            self._sent[name] = self._sent.pop(name, None)
+            if len(self._sent) > _SENT_PICTURES:
+                del self._sent[next(iter(self._sent))]
         return part
 
 
 def _said(error: Exception) -> str:
     if isinstance(error, (HTTPFailureError, TimeoutError)):
         return str(error) or 'no answer in time'
-    return f'its answer lacks {error}'
+    if isinstance(error, LookupError):
+        return f'its answer lacks {error}'
+    return f'its answer cannot be read ({type(error).__name__}: {error})'

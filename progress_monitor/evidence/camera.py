@@ -9,6 +9,7 @@ from progress_monitor.config import EvidenceConfig
 from progress_monitor.evidence.light import LightWatch
 from progress_monitor.evidence.motion import MotionWatch
 from progress_monitor.evidence.repetition import RepetitionWatch
+from progress_monitor.evidence.stabiliser import Stabiliser
 from progress_monitor.evidence.stamps import StampWatch
 from progress_monitor.evidence.thumbnail import grey_thumbnail
 from progress_monitor.evidence.view import Mounting, ViewChange, ViewWatch
@@ -26,14 +27,22 @@ class CameraWatch:
 
     :param noise_free: whether the source has no sensor noise, so that it repeats its picture when
         nothing moves: yes, no, or auto to learn it.
+    :param stabilise: whether its motion is taken out of what the model is shown.
     """
 
-    def __init__(self, config: EvidenceConfig, camera: str, noise_free: str = 'auto') -> None:
+    def __init__(
+        self,
+        config: EvidenceConfig,
+        camera: str,
+        noise_free: str = 'auto',
+        stabilise: bool = True,
+    ) -> None:
         self._config = config
         self._camera = camera
         self._repetition = RepetitionWatch(noise_free, config.confirm_frames)
         self._light = LightWatch(config)
         self._view = ViewWatch()
+        self._stabiliser = Stabiliser() if stabilise else None
         self._start()
 
     def _start(self) -> None:
@@ -41,8 +50,11 @@ class CameraWatch:
         self._motion = MotionWatch(self._config)
         self._bad: Evidence | None = None
         self._bad_frames = 0
+        if self._stabiliser is not None:
+            self._stabiliser.restart()
         self._change: ViewChange | None = None
         self._change_ns = 0
+        self._view_stood_ns: int | None = None
         self._longest = 0
 
     @property
@@ -103,6 +115,20 @@ class CameraWatch:
             self._look_for_change(stamp_ns, grey)
         return bad is None
 
+    def shown(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The newest ``image`` as the model is to see it: from where the camera stood at first.
+
+        :param image: as for ``observe``, in colour.
+        """
+        if self._stabiliser is None:
+            return image
+        return self._stabiliser.show(image, self._view.mounting)
+
+    def take_view_loss(self) -> int | None:
+        """Stamp after which pictures showed a view that had changed unnoticed; told once."""
+        stood_ns, self._view_stood_ns = self._view_stood_ns, None
+        return stood_ns
+
     def verdict(self, now_ns: int) -> tuple[Evidence, str]:
         """What the stream is worth at ``now_ns`` of the ROS clock, and why, in one sentence."""
         name, config, newest_ns = self._camera, self._config, self._stamps.newest_ns
@@ -128,6 +154,8 @@ class CameraWatch:
             if 0.0 <= (now_ns - self._change_ns) * 1e-9 < config.settle:
                 return Evidence.VIEW_CHANGED, f'camera {name}: {self._say_change(self._change)}'
             self._change = None
+        if self._stabiliser is not None and self._stabiliser.active:
+            return Evidence.GOOD, f'camera {name}: its motion is taken out of the picture'
         return Evidence.GOOD, ''
 
     def check_ahead(self, now_ns: int) -> bool:
@@ -144,6 +172,9 @@ class CameraWatch:
         change = self._view.observe(stamp_ns, grey)
         if change is not None:
             self._change, self._change_ns = change, stamp_ns
+            self._view_stood_ns = change.stood_ns
+            if self._stabiliser is not None:
+                self._stabiliser.follow(change)
         elif self._view.mounting is Mounting.MOVING:
             self._change = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from progress_monitor.config import CameraConfig, EvidenceConfig
 from progress_monitor.evidence.camera import CameraWatch
@@ -12,12 +12,17 @@ from progress_monitor.types import Evidence, Frame
 
 @dataclass(frozen=True)
 class InputReport:
-    """The best that any camera offers, a word on those that offer less, and the good ones."""
+    """The best that any camera offers, a word on those that offer less, and the good ones.
+
+    ``view_stood_ns`` is told once after a camera was moved: what it showed after that stamp was
+    taken for the view before.
+    """
 
     evidence: Evidence
     message: str
     live: tuple[str, ...] = ()
     jumped: tuple[str, ...] = ()
+    view_stood_ns: int | None = None
 
     @property
     def usable(self) -> bool:
@@ -71,10 +76,16 @@ class Inputs:
         self._told = None
         watch = self._watches.get(frame.camera)
         if watch is None:
-            watch = CameraWatch(self._config, frame.camera, self._known.noise_free)
+            known = self._known
+            watch = CameraWatch(self._config, frame.camera, known.noise_free, known.stabilise)
             self._watches[frame.camera] = watch
         self._seen.add(frame.camera)
         return watch.observe(frame.stamp_ns, frame.image)
+
+    def shown(self, frame: Frame) -> Frame:
+        """The newest ``frame`` of a camera as the model is to see it."""
+        image = self._watches[frame.camera].shown(frame.image)
+        return frame if image is frame.image else replace(frame, image=image)
 
     def note(self, evidence: Evidence, message: str) -> None:
         """Say what only ROS knows of the input; holds until the next frame, or GOOD."""
@@ -87,7 +98,7 @@ class Inputs:
         names = [*self._expected, *(name for name in self._watches if name not in self._expected)]
         names = [name for name in names if name in self._expected or name in self._seen]
         verdicts: dict[str, tuple[Evidence, str]] = {}
-        jumped = []
+        jumped, stood = [], []
         for name in names:
             watch = self._watches.get(name)
             if watch is None or name not in self._seen:
@@ -95,19 +106,24 @@ class Inputs:
                 continue
             if watch.check_ahead(now_ns):
                 jumped.append(name)
+            stood_ns = watch.take_view_loss()
+            if stood_ns is not None:
+                stood.append(stood_ns)
             verdicts[name] = watch.verdict(now_ns)
         live = tuple(name for name in names if verdicts[name][0] is Evidence.GOOD)
         self._live = live
         said = '; '.join(text for _, text in verdicts.values() if text)
         if live:
-            return InputReport(Evidence.GOOD, said, live, tuple(jumped))
+            return InputReport(Evidence.GOOD, said, live, tuple(jumped), min(stood, default=None))
         if not self._seen:
             waited = (now_ns - self._started_ns) * 1e-9
             if waited <= self._config.frame_timeout:
                 return InputReport(Evidence.UNKNOWN, 'Waiting for the first frame.')
             return InputReport(Evidence.NO_FRAMES, said or 'no camera has delivered a frame yet')
         worst = next(kind for kind, _ in verdicts.values() if kind is not Evidence.GOOD)
-        return InputReport(worst, said, jumped=tuple(jumped))
+        return InputReport(
+            worst, said, jumped=tuple(jumped), view_stood_ns=min(stood, default=None)
+        )
 
     def rest(self, stamp_ns: int) -> Rest:
         """Whether anything moved before any camera at ``stamp_ns``, and since when nothing has."""

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -46,6 +47,9 @@ _CLEAR = 0.6
 _ORB = cv2.ORB_create(  # type: ignore[attr-defined]
     nfeatures=120, scaleFactor=1.3, nlevels=4, edgeThreshold=12, patchSize=19, fastThreshold=8
 )
+
+
+_AnyPicture = TypeVar('_AnyPicture', NDArray[np.uint8], NDArray[np.float32])
 
 
 class Picture:
@@ -85,6 +89,21 @@ class Motion:
     degrees: float
     zoom: float
 
+    def in_shares(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """The similarity, (3, 3), with lengths as shares of the longest side of such pictures."""
+        shares = np.eye(3)
+        shares[:2] = self.matrix
+        shares[:2, 2] /= max(shape)
+        return shares
+
+
+def mean_way(matrix: NDArray[np.float64]) -> float:
+    """Mean way of the points of a square picture whose side is 1.
+
+    :param matrix: (2, 3) or (3, 3), a similarity with lengths as shares of that side.
+    """
+    return _way(matrix, (1, 1))
+
 
 def same_places(before: Picture, now: Picture) -> NDArray[np.bool_]:
     """Which corners of ``before`` are in their place ``now``; (n,) bool. Equal sizes only."""
@@ -110,6 +129,21 @@ def common_motion(
         return None
     some = points[:: math.ceil(len(points) / most)].copy()
     return _agreed(before.grey.shape, *_follow(before, now, some))
+
+
+def refine(before: Picture, now: Picture, chosen: NDArray[np.bool_], motion: Motion) -> Motion:
+    """``motion`` found more exactly, by what is left of it once it has been taken back.
+
+    :param chosen: (n,) bool, corners of ``before`` that follow it.
+    """
+    back = Picture(_taken_back(now.grey, motion.matrix))
+    left = common_motion(before, back, chosen, MOST_CORNERS)
+    if left is None:
+        return motion
+    turn = motion.matrix[:, :2]
+    matrix = np.column_stack((turn @ left.matrix[:, :2], turn @ left.matrix[:, 2]))
+    matrix[:, 2] += motion.matrix[:, 2]
+    return _motion(matrix, before.grey.shape)
 
 
 def register(
@@ -221,17 +255,36 @@ def _agreed(
     )
     if matrix is None:
         return None
-    zoom = math.hypot(matrix[0, 0], matrix[1, 0])
-    if not 1.0 / _MOST_ZOOM < zoom < _MOST_ZOOM:
-        return None
-    places = _grid(shape)
-    way = np.linalg.norm(places @ matrix[:, :2].T + matrix[:, 2] - places, axis=1)
+    motion = _motion(np.asarray(matrix, np.float64), shape)
+    return motion if 1.0 / _MOST_ZOOM < motion.zoom < _MOST_ZOOM else None
+
+
+def _motion(matrix: NDArray[np.float64], shape: tuple[int, ...]) -> Motion:
     return Motion(
-        matrix=np.asarray(matrix, np.float64),
-        pixels=float(way.mean()),
+        matrix=matrix,
+        pixels=_way(matrix, shape),
         degrees=math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])),
-        zoom=zoom,
+        zoom=math.hypot(matrix[0, 0], matrix[1, 0]),
     )
+
+
+def _taken_back(picture: _AnyPicture, matrix: NDArray[np.float64]) -> _AnyPicture:
+    """What a picture, (height, width) of any dtype, shows where it was before the motion."""
+    height, width = picture.shape
+    back: _AnyPicture = cv2.warpAffine(  # type: ignore[assignment]
+        picture,
+        matrix,
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return back
+
+
+def _way(matrix: NDArray[np.float64], shape: tuple[int, ...]) -> float:
+    places = _grid(shape)
+    moved = places @ matrix[:2, :2].T + matrix[:2, 2]
+    return float(np.linalg.norm(moved - places, axis=1).mean())
 
 
 @lru_cache(maxsize=16)
@@ -251,13 +304,7 @@ def _support(
     inside = ((arrived >= 2) & (arrived < (width - 2, height - 2))).all(axis=1)
     if inside.sum() < FEWEST_CORNERS // 2:
         return 0.0
-    back = cv2.warpAffine(
-        now.level,
-        matrix,
-        (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    back = _taken_back(now.level, matrix)
     mean = cv2.blur(back, _PATCH)
     variance = cv2.blur(back * back, _PATCH) - mean * mean
     product = cv2.blur(before.level * back, _PATCH) - before.mean * mean

@@ -31,3 +31,11 @@ def grey_thumbnail(image: NDArray[np.uint8]) -> Grey:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small: Grey = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     return small
+
+
+def enlarged(grey: Grey) -> Grey:
+    """A thumbnail of a small picture at the size of others, so that corners are as far apart."""
+    if max(grey.shape) >= LONGEST:
+        return grey
+    scale = LONGEST / max(grey.shape)
+    return np.asarray(cv2.resize(grey, None, fx=scale, fy=scale), np.uint8)

@@ -8,10 +8,9 @@ known, and from then on its motion is no reason for doubt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,10 +19,11 @@ from progress_monitor.evidence.registration import (
     FEWEST_CORNERS,
     Picture,
     common_motion,
+    refine,
     register,
     same_places,
 )
-from progress_monitor.evidence.thumbnail import LONGEST, Grey
+from progress_monitor.evidence.thumbnail import Grey, enlarged
 
 _CHECK_NS = 200_000_000
 # Age at which the picture that is compared with gives way to the newest.
@@ -76,17 +76,23 @@ class Mounting(Enum):
     MOVING = 'moving'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ViewChange:
     """The view is no longer what it was.
 
     ``share`` is the mean way of the picture's points over its longest side, 0 upwards; ``degrees``
     the turn, ``zoom`` the scale. All three are None for a cut: nothing of the old view is found.
+    ``matrix`` is the similarity, (3, 3) with lengths as such shares, that maps the view before onto
+    that of now; None while the camera still moves. ``stood_ns`` is the stamp of the last picture in
+    which the view was known to be the one before.
     """
 
     share: float | None = None
     degrees: float | None = None
     zoom: float | None = None
+    matrix: NDArray[np.float64] | None = None
+    stood_ns: int = 0
+    stood_s: float = 0.0
 
 
 class ViewWatch:
@@ -99,6 +105,7 @@ class ViewWatch:
         self._background: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._last: Picture | None = None
         self._last_ns = 0
+        self._since_ns = self._stood_ns = 0
         self._lost_ns: int | None = None
         self._unsteady_ns: int | None = None
         self._told = self._swept = self._cut = False
@@ -116,9 +123,7 @@ class ViewWatch:
 
     def observe(self, stamp_ns: int, grey: Grey) -> ViewChange | None:
         """Look at a thumbnail, (height, width) uint8; a change of view once it is certain."""
-        if max(grey.shape) < LONGEST:
-            scale = LONGEST / max(grey.shape)
-            grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale), np.uint8)
+        grey = enlarged(grey)
         now = Picture(grey)
         base, last, passed_ns = self._base, self._last, stamp_ns - self._last_ns
         self._last, self._last_ns = now, stamp_ns
@@ -133,6 +138,7 @@ class ViewWatch:
         stands = float(same[background].mean())
         if stands >= _CLEARLY or (stands >= _STANDS and self._explain(base, now, stands) is None):
             self._lost_ns = self._unsteady_ns = None
+            self._stood_ns = stamp_ns
             self._learn_fixed(base, now, same, passed_ns * 1e-9)
             if stamp_ns - self._base_ns >= _KEEP_NS:
                 self._take(now, stamp_ns, base)
@@ -181,6 +187,12 @@ class ViewWatch:
                 self._take(now, stamp_ns, None)
             return None
         self._told = True
+        change = replace(
+            change,
+            matrix=change.matrix if steady else None,
+            stood_ns=self._stood_ns,
+            stood_s=(self._stood_ns - self._since_ns) * 1e-9,
+        )
         if steady:
             self._take(now, stamp_ns, None)
         slow = lost_ns > _BUMP_NS
@@ -196,7 +208,9 @@ class ViewWatch:
             share = motion.pixels / max(base.grey.shape)
             if share < _LEAST_WAY:
                 return None
-            return ViewChange(share, motion.degrees, motion.zoom)
+            motion = refine(base, now, self._background, motion)
+            matrix = motion.in_shares(base.grey.shape)
+            return ViewChange(share, motion.degrees, motion.zoom, matrix)
         return ViewChange() if stands < _GONE and self._swept else None
 
     def _learn_fixed(
@@ -222,7 +236,10 @@ class ViewWatch:
             stayed = same_places(now, before)
             if stayed.sum() >= max(FEWEST_CORNERS, count // 4):
                 self._background = stayed
-        self._base, self._base_ns, self._lost_ns = now, stamp_ns, None
+        if before is None:
+            self._since_ns = stamp_ns
+        self._base, self._base_ns, self._stood_ns = now, stamp_ns, stamp_ns
+        self._lost_ns = None
 
 
 def _steady(last: Picture, now: Picture) -> bool:

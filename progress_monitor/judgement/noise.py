@@ -36,6 +36,7 @@ FINE = 0.4
 """Grid, in the same units, up to which numbers that scatter do not fall together."""
 MOST = 0.6
 FEW = 16
+TICKS_PER_MISREADING = 8
 TRIMMED = 0.15
 _GRID = np.linspace(0.0, 0.95, 96)
 
@@ -259,7 +260,7 @@ def scatter_now(values: Floats) -> float:
 
 
 def stand_still(values: Floats, asked: float, grid: float) -> bool:
-    """Whether numbers are one and the same: all of a few, most of many in either half.
+    """Whether numbers are one and the same: most of many in either half, nearly all of a few.
 
     Noise does not do that: of numbers that scatter by a minimum gain or more, hardly one in ten is
     the same as their median. A model that now and then misreads a picture at rest does. Numbers
@@ -272,8 +273,22 @@ def stand_still(values: Floats, asked: float, grid: float) -> bool:
     if not half or grid > FINE * asked:
         return False
     same = np.abs(values - quantile(values, 0.5)) <= REPEATED * asked
-    needed = MOST if len(values) >= FEW else 1.0
-    return bool(min(same[:half].mean(), same[half:].mean()) >= needed)
+    if len(values) < FEW:
+        return int(np.count_nonzero(~same)) <= len(values) // TICKS_PER_MISREADING
+    return bool(min(same[:half].mean(), same[half:].mean()) >= MOST)
+
+
+def within_a_step(values: Floats, asked: float, grid: float) -> bool:
+    """Whether numbers are no more than one step of their grid apart.
+
+    A number between two steps is rounded to either in turn, or goes from one to the next.
+
+    :param values: (ticks,) progress 0..1, some; :param asked: the difference that is asked of them,
+        0..1; :param grid: what they are rounded to, or may be, 0..1; 0 for none.
+    """
+    if not grid or grid > FINE * asked:
+        return False
+    return bool(np.ptp(values) <= grid + _SMALLEST_CHANGE)
 
 
 def _middle_residual(times: Floats, values: Floats) -> float:

@@ -19,6 +19,7 @@ from progress_monitor.judgement.noise import (
     quantile,
     scatter_now,
     stand_still,
+    within_a_step,
 )
 from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
@@ -33,6 +34,8 @@ SELDOM = 0.9
 STOOD_WITHIN = 1.5
 """Allowances of numbers that are looked at for where they stood before they came back to it."""
 DUE_DEVIATIONS = 3.0
+DUE_STEPS = 2.0
+"""Steps of their grid after which numbers that are all the same are overdue, whatever the noise."""
 CLEAR_NATS = 11.0
 RELEASE_DEVIATIONS = 3.5
 
@@ -94,7 +97,7 @@ class StallRule:
         if self.baseline is None:
             self._measure_from(newest)
             return False
-        missed = 2.0 * self._config.minimum_gain * (newest.time - self.since) / allowance
+        expected = 2.0 * self._config.minimum_gain / allowance
         allowance *= self._patience(noise.grid.grain)
         times, values = series[:, np.searchsorted(series[0], self._start - 1e-9) :]
         if self.active:
@@ -106,7 +109,12 @@ class StallRule:
         self.test = NOTHING
         self._cannot_tell = False
         recent = values[np.searchsorted(times, self.since - 1e-9) :]
-        quiet = held or self._is_quiet(recent, missed, noise)
+        # The last allowance: that numbers scattered before it says nothing of a plateau either.
+        starts = np.searchsorted(times, np.array([self.since, newest.time - allowance]) - 1e-9)
+        quiet = held or any(
+            self._is_quiet(values[start:], expected * float(times[-1] - times[start]), noise)
+            for start in starts.tolist()
+        )
         self.in_circles = not quiet and loop.goes_round(recent)
         if quiet or self.in_circles:
             self._gained_at = max(self.since, self._gained_at)
@@ -154,12 +162,12 @@ class StallRule:
         return max(1.0, GRAIN_MARGIN * grain / (2.0 * self._config.minimum_gain))
 
     def _is_quiet(self, recent: Floats, missed: float, noise: NoiseModel) -> bool:
-        """Whether half a gain is told from noise by eye in the numbers since the baseline.
+        """Whether half a gain is told from noise by eye in some newest numbers.
 
         That is so where the numbers do not scatter in general, and where they stand still now,
         whatever they did before. Those that are rounded do so until they are due for the next step.
 
-        :param missed: what twice the minimum gain would have come to since the baseline, 0..1.
+        :param missed: what twice the minimum gain would have come to meanwhile, 0..1.
         """
         gain, grain = self._config.minimum_gain, noise.grid.grain
         scatter = noise.behind[0]
@@ -167,7 +175,13 @@ class StallRule:
             return True
         if stand_still(recent, gain, noise.grid.coarsest):
             return True
-        if not grain or not noise.known or np.ptp(recent) > REPEATED * gain:
+        if within_a_step(recent, gain, noise.grid.coarsest):
+            return True
+        if np.ptp(recent) > REPEATED * gain:
+            return False
+        if missed >= DUE_STEPS * noise.grid.coarsest:
+            return True
+        if not grain or not noise.known:
             return False
         bare = math.sqrt(max(scatter**2 - grain**2 / 12.0, 0.0))
         return missed >= grain + DUE_DEVIATIONS * bare

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -14,8 +13,10 @@ from numpy.typing import NDArray
 
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.offline.keyframes import Keyframes
+from progress_monitor.offline.recorded_runs import read_run
 from progress_monitor.offline.sources import SourceOptions, open_source
 from progress_monitor.parameters import ParameterError
+from progress_monitor.printable import printable
 from progress_monitor.strategies.demonstration import (
     MOST_STEPS,
     Demonstration,
@@ -27,6 +28,7 @@ from progress_monitor.types import Frame, new_uid
 
 # The pixels that ProgressLM was trained with (arXiv 2601.15224).
 _MAX_PIXELS = 1_003_520
+_MOST_CHARACTERS = 2000
 _Stamped = tuple[int, NDArray[np.uint8]]
 
 
@@ -45,15 +47,17 @@ def main(arguments: list[str] | None = None) -> int:
         made = _text(given) if given.words else _visual(given)
         made.save(given.out)
     except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error), _MOST_CHARACTERS), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted; nothing was written', file=sys.stderr)
         return 130
     for number, step in enumerate(made.steps, 1):
         at = '' if step.image is None else f', at {step.image.stamp_ns * 1e-9:.1f} s'
-        print(f'{number}. {100 * step.progress:.0f} %{at}{step.text and ": " + step.text}')
-    print(f'written to {given.out}; set progresslm.demonstration to it')
+        print(
+            f'{number}. {100 * step.progress:.0f} %{at}{step.text and ": " + printable(step.text)}'
+        )
+    print(f'written to {printable(str(given.out))}; set progresslm.demonstration to it')
     return 0
 
 
@@ -185,16 +189,9 @@ def _chosen(given: argparse.Namespace, frames: Keyframes) -> tuple[list[float], 
 
 def _by_progress(ticks: Path, wanted: Sequence[float]) -> tuple[list[float], list[float]]:
     """Where a monitor first named each progress, as far as the run came."""
-    times, named = [], []
-    for number, line in enumerate(ticks.read_text(encoding='utf-8').splitlines(), 1):
-        try:
-            row = json.loads(line)
-            if row['progress'] is not None:
-                times.append(float(row['timestamp_sec']))
-                named.append(float(row['progress']) / 100.0)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ParameterError(f'{ticks}: line {number} is no tick of a monitor') from error
-    if not named:
+    run = read_run(ticks)
+    times, named = run.times.tolist(), run.progress
+    if not len(named):
         raise ParameterError(f'{ticks}: no tick names a progress')
     best = np.maximum.accumulate(named)
     span = best[-1] - best[0]

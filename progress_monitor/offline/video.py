@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from progress_monitor.offline.library_words import LibraryWords
+
 _USUAL_FPS = 30.0
+# Above it what a file calls its rate may be the unit of its times: 1000 in WebM, 60000 in DV.
+_LIKELY_FPS = 240.0
+_MEASURED_FRAMES = 100
+# FFmpeg 8 says so, and OpenCV then shows what was in memory before.
+_UNCONVERTED = b'Cannot convert interlaced'
 
 
 def frame_count(path: Path) -> int:
@@ -24,7 +32,7 @@ def frame_count(path: Path) -> int:
 
 
 def frame_rate(path: Path) -> float:
-    """Frames per second that the file names; 30 where it names none.
+    """Frames per second that the file names, or where that is unlikely has; 30 where it names none.
 
     :raises OSError: if it holds no video, or its name cannot be given to OpenCV.
     """
@@ -33,9 +41,20 @@ def frame_rate(path: Path) -> float:
         if not capture.isOpened():
             raise OSError(f'{path}: no picture can be read; give a video file')
         fps = float(capture.get(cv2.CAP_PROP_FPS))
+        if fps > _LIKELY_FPS:
+            fps = _measured_rate(capture) or fps
     finally:
         capture.release()
     return fps if math.isfinite(fps) and fps > 0.0 else _USUAL_FPS
+
+
+def _measured_rate(capture: cv2.VideoCapture) -> float:
+    """Frames per second by the times of the first frames; 0 where they do not move on."""
+    times: list[float] = []
+    while len(times) < _MEASURED_FRAMES and capture.grab():
+        times.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0)
+    lasted = times[-1] - times[0] if times else 0.0
+    return (len(times) - 1) / lasted if lasted > 0.0 else 0.0
 
 
 def read_video(path: Path) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
@@ -44,16 +63,24 @@ def read_video(path: Path) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
     The time is that of the file, counted from its first picture; where it has none that moves on,
     a picture comes one period of the frame rate after the last.
 
-    :raises OSError: if the file is missing or holds no video.
+    :raises OSError: if the file is missing or holds no video, or one that OpenCV cannot convert.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file')
     fps = frame_rate(path)
     capture = cv2.VideoCapture(_name(path))
+    words = LibraryWords()
     try:
         index, seconds, start = 0, 0.0, 0.0
         while True:
-            found, picture = capture.read()
+            with words:
+                found, picture = capture.read()
+            if _UNCONVERTED in words.said:
+                raise OSError(
+                    f'{path}: OpenCV {cv2.__version__} cannot convert interlaced pictures; write '
+                    f'them whole first: ffmpeg -i {path.name} -vf yadif NEW.mp4'
+                )
+            words.show()
             if not found:
                 break
             position = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0
@@ -69,14 +96,17 @@ def read_video(path: Path) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
             raise OSError(f'{path}: no picture can be read; give a video file')
     finally:
         capture.release()
+        words.close()
 
 
 def _name(path: Path) -> str:
     """The name as OpenCV takes it: one that is no UTF-8 makes it end the process.
 
+    It is absolute, as FFmpeg takes what stands before a colon for a protocol.
+
     :raises OSError: if it is none.
     """
-    name = str(path)
+    name = os.path.abspath(path)
     try:
         name.encode()
     except UnicodeEncodeError:

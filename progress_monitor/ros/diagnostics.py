@@ -1,4 +1,4 @@
-"""Four diagnostic tasks (REP-107): camera, inference, model, memory.
+"""Five diagnostic tasks (REP-107): camera, inference, model, memory, messages.
 
 A task of the robot that hangs is no fault of this component: a stall is never an ERROR here.
 """
@@ -38,17 +38,20 @@ def diagnostics(
     cameras: Collection[Camera],
     deadline_s: float,
     tick_ms: float,
+    messages: DiagnosticStatus,
 ) -> DiagnosticArray:
-    """The four tasks of ``node`` as one message.
+    """The five tasks of ``node`` as one message.
 
     :param stats: of the last answer.
     :param tick_ms: cost of a window, as measured when the model was loaded; NaN: unknown.
+    :param messages: the task of what could not be handled.
     """
     status = [
         _camera(update, cameras),
         _inference(update, stats, deadline_s, tick_ms),
         _model(update.backend, update.adapter),
         _memory(update.backend),
+        messages,
     ]
     for item in status:
         item.name = f'{node}: {item.name}'

@@ -297,6 +297,7 @@ class MonitorNode(TolerantNode, LifecycleNode):
             self._cameras,
             session.monitor.current_stall if session else None,
             session.tick_ms if session else NAN,
+            self.messages,
         )
 
     def _tick(self, session: _Session, cameras: CameraGroup, now_ns: int) -> MonitorUpdate:

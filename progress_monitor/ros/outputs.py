@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -97,6 +97,7 @@ class Outputs:
         cameras: CameraGroup | None,
         stall: StallReport | None,
         tick_ms: float,
+        messages: DiagnosticStatus,
     ) -> None:
         """Publish what is due after ``update``.
 
@@ -104,6 +105,7 @@ class Outputs:
         :param cameras: None while not active.
         :param stall: the stall that goes on now; None: none does.
         :param tick_ms: cost of a window, as measured when the model was loaded; NaN: unknown.
+        :param messages: the diagnostic task of what could not be handled.
         """
         self._publish_judgement(update, cameras)
         now = time.monotonic()
@@ -123,6 +125,7 @@ class Outputs:
                     list(cameras) if cameras is not None else (),
                     deadline,
                     tick_ms,
+                    messages,
                 )
             )
         if cameras is not None and config is not None and now >= self._overlay_due:

@@ -361,8 +361,11 @@ class SupervisorNode(TolerantNode):
             message = self._last.message
         if recovery.not_judged and level != DiagnosticStatus.ERROR and recovery.leads:
             message = recovery.not_judged
+        name = self.get_fully_qualified_name().lstrip('/')
+        messages = self.messages
+        messages.name = f'{name}: {messages.name}'
         status = diagnostic_task(
-            f'{self.get_fully_qualified_name().lstrip("/")}: recovery',
+            f'{name}: recovery',
             level,
             printable(message),
             attempts=recovery.attempts,
@@ -370,7 +373,7 @@ class SupervisorNode(TolerantNode):
             acknowledgement_owed=recovery.record.owed,
         )
         self._diagnostics.publish(
-            DiagnosticArray(header=header(self._now_ns(), ''), status=[status])
+            DiagnosticArray(header=header(self._now_ns(), ''), status=[messages, status])
         )
 
 

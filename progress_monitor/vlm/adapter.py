@@ -70,17 +70,17 @@ class Adapter:
             raise VLMError(
                 f'{PARAMETER}: {folder} holds no {ADAPTER_WEIGHTS}{convert if pickled else ""}'
             )
-        tasks, made_for, doubtful = _read_adaptation(folder / ADAPTATION)
+        adaptation = _read_adaptation(folder / ADAPTATION)
         return cls(
             folder,
             folder_name(str(folder)),
-            tasks,
-            made_for.get('base') or str(config.get('base_model_name_or_path') or ''),
-            made_for.get('revision') or str(config.get('revision') or ''),
+            adaptation.tasks,
+            adaptation.base or str(config.get('base_model_name_or_path') or ''),
+            adaptation.revision or str(config.get('revision') or ''),
             config,
             read_header(folder / ADAPTER_WEIGHTS),
             find_head(folder, PARAMETER),
-            doubtful,
+            adaptation.doubtful_ends,
         )
 
     @property
@@ -252,10 +252,19 @@ def _check_kind(folder: Path, config: Mapping[str, Any]) -> None:
             )
 
 
-def _read_adaptation(path: Path) -> tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]:
-    """Its tasks, its base and revision as far as they are given, and tasks of doubtful ends."""
+@dataclass(frozen=True)
+class _Adaptation:
+    """What ``adaptation.json`` says of an adapter, see ``Adapter``; empty where it says nothing."""
+
+    tasks: tuple[str, ...] = ()
+    base: str = ''
+    revision: str = ''
+    doubtful_ends: tuple[str, ...] = ()
+
+
+def _read_adaptation(path: Path) -> _Adaptation:
     if not path.is_file():
-        return (), {}, ()
+        return _Adaptation()
     values = read_json(path)
     if values.get('format') != ADAPTATION_FORMAT:
         raise VLMError(
@@ -279,7 +288,7 @@ def _read_adaptation(path: Path) -> tuple[tuple[str, ...], dict[str, str], tuple
     doubtful = values.get(DOUBTFUL_ENDS) or []
     if not isinstance(doubtful, list) or not all(isinstance(task, str) for task in doubtful):
         raise VLMError(f'{PARAMETER}: {path}: "{DOUBTFUL_ENDS}" is no list of texts')
-    return tuple(tasks), made_for, tuple(doubtful)
+    return _Adaptation(tuple(tasks), made_for['base'], made_for['revision'], tuple(doubtful))
 
 
 def _comparable(one: str, other: str) -> bool:

@@ -141,7 +141,12 @@ class AdapterSwitch:
         wanted = self._serving(task)
         if wanted is not self._in_force:
             self._exchange(wanted)
-        return wanted.shown if wanted is not None else _BARE
+        return self.in_force
+
+    @property
+    def in_force(self) -> InForce:
+        """What is on the model now, and so gave the last answer."""
+        return self._in_force.shown if self._in_force is not None else _BARE
 
     @property
     def _merged_for_good(self) -> bool:

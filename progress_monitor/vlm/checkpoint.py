@@ -54,7 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError as error:
         raise VLMError(f'{path.parent} holds no {path.name}') from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise VLMError(f'{path} is damaged ({error}); fetch the checkpoint again') from error
     if not isinstance(value, dict):
         raise VLMError(f'{path} is damaged (no object); fetch the checkpoint again')
@@ -123,6 +123,19 @@ def missing_files(folder: Path) -> list[str]:
     return missing
 
 
+def ties_head(config: Mapping[str, Any], tensors: Iterable[str]) -> bool:
+    """Whether the output head is the embedding.
+
+    transformers 4 left ``tie_word_embeddings`` out of ``config.json`` where it was true, or wrote
+    it into ``text_config`` alone; 5 takes it for false then, and misses the head. So it is tied
+    where no head is stored, unless that is denied.
+    """
+    text = config.get('text_config')
+    said = [part.get('tie_word_embeddings') for part in (config, text) if isinstance(part, Mapping)]
+    stored = any(name.endswith('lm_head.weight') for name in tensors)
+    return True in said or (not stored and False not in said)
+
+
 def stored_quantization(config: Mapping[str, Any], folder: Path) -> str:
     """How the weights are stored: ``none``, ``nf4``, ``fp4``, ``int8`` or ``fp8``.
 
@@ -158,8 +171,8 @@ def _check_format(folder: Path) -> None:
 
 
 def _check_sizes(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    text = config.get('text_config', config)
-    vision = config.get('vision_config', {})
+    text = _part(folder, config, 'text_config', config)
+    vision = _part(folder, config, 'vision_config', {})
     width, layers, depth = (
         text.get('hidden_size'),
         text.get('num_hidden_layers'),
@@ -180,11 +193,22 @@ def _check_sizes(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, 
         raise VLMError(f'{folder}: weights are missing (embed_tokens.weight, …)')
     if len(embeddings[0].shape) != 2 or embeddings[0].shape[1] != width:
         raise VLMError(
-            f'{folder}: config.json says hidden_size {width}, but the weights are for '
-            f'{embeddings[0].shape[-1]}; they do not belong together'
+            f'{folder}: config.json says hidden_size {width}, but the embeddings have the shape '
+            f'{list(embeddings[0].shape)}; they do not belong together'
         )
     for stack, count in (('layers', layers), ('blocks', depth)):
         _check_stack(folder, stack, int(count or 0), tensors)
+
+
+def _part(
+    folder: Path, config: Mapping[str, Any], name: str, otherwise: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    part = config.get(name, otherwise)
+    if not isinstance(part, Mapping):
+        raise VLMError(
+            f'{folder / "config.json"} is damaged ({name} is no object); fetch the checkpoint again'
+        )
+    return part
 
 
 def _check_stack(folder: Path, stack: str, count: int, names: Iterable[str]) -> None:

@@ -153,6 +153,7 @@ class StreamingDecoder:
         shown, grids = self._fitted(pictures)
         tokens = self._vlm.prompts.build(request, grids)
         want = request.want
+        doubtful = adapter.doubts_end_of(request.task)
         continuations: list[tuple[int, ...]] = []
         room = 0
         if isinstance(want, Score):
@@ -177,10 +178,10 @@ class StreamingDecoder:
         stats = dataclasses.replace(stats, reused_tokens=session.cache.length)
         if isinstance(want, Score):
             scored = self._score(session, tokens, continuations, limit, stats)
-            return dataclasses.replace(scored, adapter=adapter.label)
+            return dataclasses.replace(scored, adapter=adapter.label, end_doubtful=doubtful)
         head = adapter.head if want.number_tag == TAG else None
         said = self._generate(session, tokens, want, room, limit, stats, head)
-        return dataclasses.replace(said, adapter=adapter.label)
+        return dataclasses.replace(said, adapter=adapter.label, end_doubtful=doubtful)
 
     def _fitted(
         self, pictures: Sequence[Picture]

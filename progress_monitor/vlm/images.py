@@ -57,7 +57,15 @@ class ImageFormat:
                 scale=np.asarray(rescale / std, np.float32),
                 offset=np.asarray(-mean / std, np.float32),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise VLMError(
                 f'{path}: not a readable image processor configuration ({error}); '
                 'fetch the checkpoint again'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,15 +22,17 @@ from transformers.utils import logging as transformers_logging
 from progress_monitor.vlm.adapter import read_adapters
 from progress_monitor.vlm.adapter_switch import AdapterSwitch
 from progress_monitor.vlm.checkpoint import (
+    IMAGE_FORMATS,
     check_architecture,
     checkpoint_folder,
     read_json,
     stored_quantization,
+    ties_head,
 )
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.images import ImageFormat
 from progress_monitor.vlm.prompt import PromptBuilder
-from progress_monitor.vlm.weights import weights_revision
+from progress_monitor.vlm.weights import stored_tensors, weights_revision
 
 _LEFT_UNQUANTISED = ['lm_head', 'visual', 'model.visual']
 _MODEL_CLASSES: dict[str, Any] = {
@@ -116,15 +119,20 @@ class VLM:
         if stored != 'none':
             whole = ', made whole' if quantization == 'none' else ''
             notes += (f'the checkpoint is stored in {stored}{whole}',)
+        _check_layout(folder, images, model.config.vision_config)
         switch = AdapterSwitch.load(model, loras, merge=quantization == 'none')
         for lora in loras:
             notes += lora.notes(path_or_name)
         if switch.kept_mb:
             notes += (f'{switch.kept_mb:.0f} MiB of the bare weights are kept to switch adapters',)
         generation = model.generation_config
-        ends = generation.eos_token_id if generation is not None else None
-        if ends is None:
-            ends = tokenizer.eos_token_id
+        ends = _end_tokens(folder, generation, tokenizer)
+        penalty = getattr(generation, 'repetition_penalty', None) or 1.0
+        if not isinstance(penalty, int | float) or not 0.0 < penalty < math.inf:
+            raise VLMError(
+                f'{folder / "generation_config.json"}: repetition_penalty {penalty!r} is no '
+                'positive number; remove it'
+            )
         unsupported = [name for name in _UNSUPPORTED if getattr(generation, name, None)]
         if unsupported:
             notes += (
@@ -140,13 +148,41 @@ class VLM:
             quantization=quantization,
             device=place,
             dtype=precision,
-            end_tokens=frozenset([ends] if isinstance(ends, int) else ends or []),
+            end_tokens=ends,
             architecture=architecture,
-            repetition_penalty=float(getattr(generation, 'repetition_penalty', None) or 1.0),
+            repetition_penalty=float(penalty),
             notes=notes,
             revision=weights_revision(folder),
             adapters=switch,
         )
+
+
+def _check_layout(folder: Path, images: ImageFormat, tower: Any) -> None:
+    """Check that pictures are cut as the vision tower wants them.
+
+    :raises VLMError: if the image processor is that of another model.
+    """
+    given = (images.patch_size, images.merge_size, images.temporal_patch_size)
+    wanted = (tower.patch_size, tower.spatial_merge_size, tower.temporal_patch_size)
+    if given != wanted:
+        raise VLMError(
+            f'{folder}: its image processor cuts patches of {given[0]} pixels, {given[1]} by '
+            f'{given[1]} and {given[2]} deep, and its vision tower takes {wanted[0]}, {wanted[1]} '
+            f'by {wanted[1]} and {wanted[2]}; take {IMAGE_FORMATS[0]} from its base model'
+        )
+
+
+def _end_tokens(folder: Path, generation: Any, tokenizer: Any) -> frozenset[int]:
+    ends = generation.eos_token_id if generation is not None else None
+    if ends is None:
+        ends = tokenizer.eos_token_id
+    listed = ends if isinstance(ends, list | tuple) else [] if ends is None else [ends]
+    if not all(isinstance(item, int) for item in listed):
+        raise VLMError(
+            f'{folder / "generation_config.json"}: eos_token_id {ends!r} is no id of a token; take '
+            'the file of the base model'
+        )
+    return frozenset(listed)
 
 
 def resolve_quantization(wanted: str, stored: str) -> str:
@@ -240,6 +276,9 @@ def _model(
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         if stored == 'fp8':
             config.quantization_config['dequantize'] = True
+        config.tie_word_embeddings = ties_head(
+            read_json(folder / 'config.json'), stored_tensors(folder)
+        )
         model, report = _MODEL_CLASSES[architecture].from_pretrained(
             folder,
             config=config,
@@ -262,8 +301,11 @@ def _model(
             'set model.quantization to nf4, or take a smaller checkpoint'
         ) from error
     except Exception as error:
+        reason = _first_line(error)
+        if 'ignore_mismatched_sizes' in reason:
+            reason = 'they have other shapes than config.json says'
         raise VLMError(
-            f'{folder}: the weights cannot be loaded ({_first_line(error)}); '
+            f'{folder}: the weights cannot be loaded ({reason}); '
             'if a file is damaged, fetch the checkpoint again'
         ) from error
     finally:

@@ -96,11 +96,7 @@ class ModelEngine:
         """Answer ``request``; see ``StreamingDecoder.answer``."""
         try:
             answer = self._decoder.answer(request, time_limit_s)
-            return replace(
-                answer,
-                scene_distance=self._distance(request),
-                end_doubtful=self._vlm.adapters.use(request.task).doubts_end_of(request.task),
-            )
+            return replace(answer, scene_distance=self._distance(request))
         except torch.OutOfMemoryError as error:
             raise VLMError(
                 f'out of memory on {self._vlm.device} while answering; lower model.max_pixels or '
@@ -110,7 +106,7 @@ class ModelEngine:
     def _distance(self, request: Request) -> float:
         """How far the newest frame lies from known scenes; NaN where it is shown in a clip."""
         newest = max(request.frames, key=lambda frame: frame.stamp_ns, default=None)
-        guard = self._guards[self._vlm.adapters.use(request.task).name]
+        guard = self._guards[self._vlm.adapters.in_force.name]
         if guard is None or newest is None:
             return math.nan
         features = self._decoder.seen(newest.uid)

@@ -171,12 +171,15 @@ class PromptBuilder:
             {'type': 'image'} if part is None else {'type': 'text', 'text': _PLACE.format(index)}
             for index, part in enumerate(parts)
         ]
-        rendered: str = self._tokenizer.apply_chat_template(
-            [{'role': 'user', 'content': content}],
-            chat_template=self._template,
-            tokenize=False,
-            add_generation_prompt=chat,
-        )
+        try:
+            rendered: str = self._tokenizer.apply_chat_template(
+                [{'role': 'user', 'content': content}],
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=chat,
+            )
+        except Exception as error:  # the template is a program
+            raise VLMError(f"the checkpoint's chat template cannot be used ({error})") from error
         if not chat:
             end = rendered.rfind(END_OF_TURN)
             if end < 0:

@@ -30,20 +30,21 @@ class Tensor:
 
 
 def weight_files(folder: Path) -> list[str]:
-    """Names of the files in which the weights of a checkpoint lie, as its index names them.
+    """Names of the files in which the weights of a checkpoint lie.
 
-    Without an index it is ``model.safetensors``, or whatever safetensors files there are.
+    It is ``model.safetensors`` where there is one, as transformers sees it; else those that the
+    index names, or whatever safetensors files there are.
 
     :raises VLMError: if the index is damaged.
     """
+    if (folder / 'model.safetensors').is_file():
+        return ['model.safetensors']
     index = folder / _INDEX
     if not index.is_file():
-        if (folder / 'model.safetensors').is_file():
-            return ['model.safetensors']
         return sorted(path.name for path in folder.glob('model*.safetensors'))
     try:
         names = {str(name) for name in json.loads(index.read_text('utf-8'))['weight_map'].values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise VLMError(f'{index} is damaged ({error}); fetch the checkpoint again') from error
     outside = [name for name in names if Path(name).name != name]
     if outside:
@@ -80,7 +81,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
         end = 8 + length + max((item['data_offsets'][1] for item in header.values()), default=0)
     except FileNotFoundError as error:
         raise VLMError(f'{path} is missing; fetch the checkpoint again') from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise VLMError(
             f'{path}: the weights cannot be loaded ({error}); fetch the checkpoint again'
         ) from error

@@ -3,10 +3,11 @@
 The folder holds clips and a ``manifest.json``: a list of objects with ``file``, ``camera`` (words
 that begin with "fixed" or name the wrist), ``group`` and ``task``. Each clip is played at the pace
 that a monitor gets it, once as it is, and then with its view shifted, turned, scaled, cut to a clip
-of another workplace, blacked out, covered and frozen. A cut to a plain scene may as well be called
-covered: it is doubted. With ``--variants`` the clips are also played as another camera, codec or
-light would show them; with ``--model`` those of fixed cameras are played to the whole monitor, each
-with its own task, which the checkpoint cannot know.
+of another workplace, blacked out, covered and frozen, and swaying or knocked as the model is then
+shown it (``footage_steady``). A cut to a plain scene may as well be called covered: it is doubted.
+With ``--variants`` the clips are also played as another camera, codec or light would show them;
+with ``--model`` those of fixed cameras are played to the whole monitor, each with its own task,
+which the checkpoint cannot know.
 
 The cost is processor time: of all that is done with a frame, and of a check of the view alone (the
 thumbnail and the registration), which is made at most five times a second.
@@ -40,6 +41,7 @@ from progress_monitor.evidence.view import ViewWatch
 from progress_monitor.offline.video import frame_rate, read_video
 from progress_monitor.types import Evidence
 from progress_monitor_lab.bench.footage_changes import FAULTS, MOVES, Image
+from progress_monitor_lab.bench.footage_steady import steadied, summed
 from progress_monitor_lab.bench.footage_variants import VARIANTS
 
 PIXELS = 256 * 256
@@ -203,6 +205,7 @@ def _row(clip: Clip, clips: Sequence[Clip], options: argparse.Namespace) -> dict
         if not clip.fixed:
             found = {kind: hits for kind, hits in found.items() if kind in FAULTS}
         row['found'] = {kind: [sum(hits), len(hits)] for kind, hits in found.items()}
+    row['steady'] = steadied(clip.images, clip.rate, clip.fixed)
     return row
 
 
@@ -269,6 +272,10 @@ def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             sums[0] += hits
             sums[1] += count
     totals['found'] = {kind: {'found': hits, 'of': count} for kind, (hits, count) in kinds.items()}
+    totals['steady'] = {
+        name: summed([row['steady'] for row in rows if row['fixed'] is fixed])
+        for name, fixed in (('fixed', True), ('wrist', False))
+    }
     totals['cost_ms'] = float(np.mean([row['cost_ms'] for row in rows])) if rows else 0.0
     checks = np.concatenate([row['check_ms'] for row in rows]) if rows else np.zeros(1)
     totals['check_ms'] = {'mean': float(checks.mean())}
@@ -312,6 +319,9 @@ def _print(rows: Sequence[dict[str, Any]], totals: dict[str, Any]) -> None:
         )
     for kind, part in totals['found'].items():
         print(f'{kind}: {part["found"]} of {part["of"]} found ({part["found"] / part["of"]:.1%})')
+    for name, shares in totals['steady'].items():
+        said = ', '.join(f'{kind} {value:.2f}' for kind, value in shares.items())
+        print(f'{name}: shown otherwise than filmed, and corners in their place: {said}')
     print(f'{totals["cost_ms"]:.2f} ms a frame; a check of the view', end=' ')
     print(', '.join(f'{name} {value:.2f} ms' for name, value in totals['check_ms'].items()))
 

@@ -28,6 +28,7 @@ from progress_monitor_lab.bench.recovery_cases import (
     healthy,
     known_faults,
     play_alone,
+    standstill_of,
     timeout_of,
 )
 from progress_monitor_lab.demo.run import MONITOR_MODULE, share_folder
@@ -82,6 +83,7 @@ def summarise(chosen: Sequence[Case], runs: Runs) -> dict[str, Any]:
         result[f'success_{mode}'] = _share(faulty[mode])
         result[f'recovered_{mode}'] = _share(broken[mode])
         result[f'needless_{mode}'] = sum(run.needless for run in rows[mode])
+        result[f'hung_{mode}'] = sum(run.hung for run in rows[mode])
         result[f'replans_{mode}'] = sum(len(run.replans_s) for run in rows[mode])
     result['needless_recoveries'] = result['needless_with']
     result['median_seconds_to_recover'] = _median([run.recovery_s for run in broken['with']])
@@ -120,8 +122,9 @@ def table(summary: dict[str, Any]) -> str:
     ):
         shares = ''.join(f' {_percent(summary[f"{name}_{mode}"]):>9}' for mode in MODES)
         lines.append(f'{text:14} {"":6}{shares}')
-    counts = ''.join(f' {summary[f"needless_{mode}"]:9}' for mode in MODES)
-    lines.append(f'{"needless":14} {"":6}{counts}')
+    for name in ('needless', 'hung'):
+        counts = ''.join(f' {summary[f"{name}_{mode}"]:9}' for mode in MODES)
+        lines.append(f'{name:14} {"":6}{counts}')
     lines.append(
         f'fault to replan, median: {summary["median_seconds_to_recover"]} s '
         f'(time-out {summary["median_seconds_to_recover_timeout"]} s); '
@@ -155,19 +158,20 @@ def _percent(share: float | None) -> str:
 def _play_alone(chosen: Sequence[Case], runs: Runs) -> None:
     for case in chosen:
         _alone(case, runs)
-    seeds = sorted({case.seed for case in chosen})
-    timeouts = {
-        task: timeout_of(_alone(case, runs) for case in healthy(task, seeds))
-        for task in dict.fromkeys(case.task for case in chosen)
-    }
+    well = {task: _healthy_runs(task, chosen, runs) for task in {case.task for case in chosen}}
     for case in chosen:
         if runs.get(case, 'timeout') is not None:
             continue
-        alone, limit_s = _alone(case, runs), timeouts[case.task]
+        alone, limit_s = _alone(case, runs), timeout_of(well[case.task])
         if alone.done_s is not None and alone.done_s < limit_s:
             runs.add(dataclasses.replace(alone, mode='timeout'))
         else:
-            runs.add(play_alone(case, 'timeout', limit_s))
+            runs.add(play_alone(case, 'timeout', limit_s, standstill_of(well[case.task])))
+
+
+def _healthy_runs(task: str, chosen: Sequence[Case], runs: Runs) -> list[Run]:
+    seeds = sorted({case.seed for case in chosen})
+    return [_alone(case, runs) for case in healthy(task, seeds)]
 
 
 def _alone(case: Case, runs: Runs) -> Run:
@@ -193,7 +197,7 @@ def _play_live(chosen: Sequence[Case], runs: Runs, options: argparse.Namespace) 
             if time.monotonic() > end:
                 print(f'time is up: {len(due) - number + 1} cases are left; run it again to go on')
                 break
-            run = cell.play(case)
+            run = cell.play(case, standstill_of(_healthy_runs(case.task, chosen, runs)))
             runs.add(run)
             ended = 'never done' if run.done_s is None else f'done after {run.done_s:.1f} s'
             replans = ', '.join(f'{at:.1f}' for at in run.replans_s) or 'none'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,10 @@ LIMIT_S = 90.0
 MODES = ('without', 'timeout', 'with')
 # The robot is well in these, if slow: a time-out that is shorter than they take replans needlessly.
 _WELL = ('none', 'slow')
-_TIMEOUT_MARGIN = 1.1
+# Room that is left to the slowest healthy run, for a time-out and for a standstill.
+_MARGIN = 1.1
+# True progress that changes by less stands still, 0..1.
+_STILL = 0.03
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,13 @@ class Case:
 
 @dataclass
 class Run:
-    """How a case ended. Times are seconds of simulated time from its start; None: never."""
+    """How a case ended. Times are seconds of simulated time from its start; None: never.
+
+    ``needless`` counts the replans of a robot that had no fault and was getting on or done,
+    ``hung`` those of one that had no fault and stood still for longer than in any healthy run.
+    ``standstill_s`` is the longest time for which true progress stood still, from the start or the
+    last replan on, before the task was done.
+    """
 
     case: Case
     mode: str
@@ -53,8 +63,14 @@ class Run:
     fault_s: float | None = None
     replans_s: list[float] = field(default_factory=list)
     needless: int = 0
+    hung: int = 0
+    standstill_s: float = 0.0
     asked_person: bool = False
     wall_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._level: float | None = None
+        self._still_since_s = 0.0
 
     @property
     def recovery_s(self) -> float | None:
@@ -70,12 +86,24 @@ class Run:
             self.fault_s = at_s
         if self.done_s is None and truth.done:
             self.done_s = at_s
+        if self._level is None or abs(truth.progress - self._level) >= _STILL:
+            self._level, self._still_since_s = truth.progress, at_s
+        if self.done_s is None:
+            self.standstill_s = max(self.standstill_s, round(at_s - self._still_since_s, 3))
 
-    def replan(self, at_s: float, active: str) -> None:
-        """Take in a replan, and the fault that was active then."""
+    def replan(self, at_s: float, active: str, hangs_after_s: float) -> None:
+        """Take in a replan, and the fault that was active then.
+
+        :param hangs_after_s: how long true progress must have stood still for a robot without a
+            fault to hang.
+        """
         self.replans_s.append(at_s)
         if active not in RECOVERABLE:
-            self.needless += 1
+            at_work = self.done_s is None and self._level is not None
+            hangs = at_work and at_s - self._still_since_s >= hangs_after_s
+            self.hung += hangs
+            self.needless += not hangs
+        self._level = None
 
     def to_row(self) -> dict[str, Any]:
         """The run as JSON."""
@@ -104,11 +132,14 @@ def make_cell(case: Case, render: bool) -> Workcell:
     return Workcell(case.task, case.seed, fault=case.fault, render=render)
 
 
-def play_alone(case: Case, mode: str, timeout_s: float | None) -> Run:
+def play_alone(
+    case: Case, mode: str, timeout_s: float | None, hangs_after_s: float = math.inf
+) -> Run:
     """Play a case without a monitor.
 
     :param timeout_s: replan whenever the task is not done for so long, s; None: never. The
         time-out is told by the cell when the task is done, which favours it.
+    :param hangs_after_s: see ``Run.replan``.
     """
     cell = make_cell(case, render=False)
     run = Run(case, mode)
@@ -121,7 +152,7 @@ def play_alone(case: Case, mode: str, timeout_s: float | None) -> Run:
             if truth.done:
                 break
             if timeout_s is not None and at_s - started_s >= timeout_s:
-                run.replan(at_s, truth.fault)
+                run.replan(at_s, truth.fault, hangs_after_s)
                 cell.replan()
                 started_s = at_s
     finally:
@@ -140,7 +171,15 @@ def timeout_of(alone: Iterable[Run]) -> float:
     :param alone: its healthy runs without a monitor.
     """
     taken = [run.done_s for run in alone if run.done_s is not None]
-    return _TIMEOUT_MARGIN * max(taken, default=LIMIT_S)
+    return _MARGIN * max(taken, default=LIMIT_S)
+
+
+def standstill_of(alone: Iterable[Run]) -> float:
+    """How long a robot at a task stands still that hangs, s: longer than in any healthy run.
+
+    :param alone: its healthy runs without a monitor.
+    """
+    return _MARGIN * max((run.standstill_s for run in alone), default=LIMIT_S)
 
 
 def known_faults() -> tuple[str, ...]:

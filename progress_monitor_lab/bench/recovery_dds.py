@@ -55,8 +55,9 @@ _LOAD_LIMIT_S = 300.0
 _PICTURED_STEPS = (0, 2)
 _PICTURE_CYCLE = 5
 # Readings may be older than the clock by so much, s of the ROS clock: a sample is taken every
-# 0.5 s, and one picture may be lost.
-_MOST_LAG_S = 0.8
+# 0.5 s. With more, pictures come faster than the monitor takes them, and it passes samples over
+# that it would have read in real time.
+_MOST_LAG_S = 0.7
 # Ticks of the monitor and the supervisor are on a steady clock; faster than this, in simulated
 # seconds per second, too much would happen between two of them while nothing is read.
 _MOST_SPEED = 8.0
@@ -98,6 +99,7 @@ class LiveCell(Node):
         self._cell: Workcell | None = None
         self._run: Run | None = None
         self._truth: Truth | None = None
+        self._hangs_after_s = 0.0
         self._read_ns = 0
         self._number = 0
         self._given_up = False
@@ -132,15 +134,17 @@ class LiveCell(Node):
         if not self._spin_until(ready, _LOAD_LIMIT_S):
             raise RuntimeError(f'the monitor or the supervisor is not ready: {self._said}')
 
-    def play(self, case: Case) -> Run:
+    def play(self, case: Case, hangs_after_s: float) -> Run:
         """Play one case to its end or to its limit.
 
+        :param hangs_after_s: see ``Run.replan``.
         :raises RuntimeError: if the monitor does not take the task.
         """
         began = time.monotonic()
         run = Run(case, 'with')
         cell = make_cell(case, render=True)
         self._truth = None
+        self._hangs_after_s = hangs_after_s
         self._unanswered = ''
         self._number = 0
         self._read_ns = self._began_ns = self._now_ns
@@ -226,7 +230,8 @@ class LiveCell(Node):
         if cell is None or run is None:
             response.message = 'no case is being played'
             return response
-        run.replan(self._elapsed(), self._truth.fault if self._truth else '')
+        active = self._truth.fault if self._truth else ''
+        run.replan(self._elapsed(), active, self._hangs_after_s)
         cell.replan()
         response.success = True
         response.message = 'the robot starts over from the present state'

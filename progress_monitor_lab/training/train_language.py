@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
+from progress_monitor.adapt.batches import Row, Rows
 from progress_monitor.types import Frame, Generate, Request
 from progress_monitor.vlm.images import ImageFormat
 from progress_monitor.vlm.prompt import PromptBuilder
@@ -35,16 +36,13 @@ FOREIGN_IMAGES = 4000
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Right-padded samples: ids (b, n), positions (3, b, n), targets and weights (b, n).
+class Batch(Rows):
+    """Rows with the weights (b, n) of their targets; ``frames`` are those shown, in order.
 
     ``others`` (b, n) holds the second possible token where ``chances`` (b, n) is its share.
     """
 
-    ids: torch.Tensor
-    positions: torch.Tensor
     frames: torch.Tensor
-    targets: torch.Tensor
     weights: torch.Tensor
     others: torch.Tensor
     chances: torch.Tensor
@@ -52,9 +50,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    ids: list[int]
-    positions: np.ndarray
-    answer: int
+    said: Row
     differs: int = 0
     other: int = 0
     chance: float = 0.0
@@ -83,26 +79,20 @@ class Collator:
         while (len(rows) + 1) * longest <= TOKENS_OF_BATCH:
             samples.append(sampler.draw(form, count))
             rows.append(self._row(samples[-1]))
-            longest = max(longest, len(rows[-1].ids))
-        return self._batch(samples, rows, longest)
+            longest = max(longest, len(rows[-1].said.ids))
+        return self._batch(samples, rows)
 
-    def _batch(self, samples: list[Sample], rows: list[_Row], longest: int) -> Batch:
-        shape = (len(rows), longest)
-        ids, targets = torch.zeros(shape, dtype=torch.long), torch.full(shape, -100)
-        others, chances = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
-        positions = torch.zeros((3, *shape), dtype=torch.long)
+    def _batch(self, samples: list[Sample], rows: list[_Row]) -> Batch:
+        batch = Rows.padded([row.said for row in rows])
+        others, chances = torch.zeros_like(batch.ids), torch.zeros(batch.ids.shape)
         for number, row in enumerate(rows):
-            length = len(row.ids)
-            ids[number, :length] = torch.tensor(row.ids)
-            positions[:, number, :length] = torch.from_numpy(row.positions)
-            start = length - row.answer
-            targets[number, start - 1 : length - 1] = ids[number, start:length]
-            others[number, start - 1 + row.differs] = row.other
-            chances[number, start - 1 + row.differs] = row.chance
-        weights = torch.where(torch.isin(targets, self.digits), DIGIT_WEIGHT, 1.0)
+            place = len(row.said.ids) - row.said.answer - 1 + row.differs
+            others[number, place] = row.other
+            chances[number, place] = row.chance
+        weights = torch.where(torch.isin(batch.targets, self.digits), DIGIT_WEIGHT, 1.0)
         weights[chances > 0.0] = CHANCE_WEIGHT
         frames = torch.tensor([index for sample in samples for index in sample.frames])
-        return Batch(ids, positions, frames, targets, weights, others, chances)
+        return Batch(batch.ids, batch.positions, batch.targets, frames, weights, others, chances)
 
     def _row(self, sample: Sample) -> _Row:
         parts = tuple(
@@ -120,11 +110,7 @@ class Collator:
             other = rival[differs]
         if sample.chat:
             said.append(self._end)
-        after = tokens.next_position + np.arange(len(said))
-        places = np.concatenate([tokens.positions, np.tile(after, (3, 1))], axis=1)
-        return _Row(
-            [*tokens.ids.tolist(), *said], places, len(said), differs, other, sample.chance_of_other
-        )
+        return _Row(Row.of(tokens, said), differs, other, sample.chance_of_other)
 
 
 def answer_logits(model: Any, batch: Batch, seen: torch.Tensor) -> torch.Tensor:

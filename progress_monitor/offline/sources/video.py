@@ -36,7 +36,8 @@ class VideoSource:
         promised = frame_count(self._path)
         if read < promised:
             self.notes.append(
-                f'{self._path}: ends after {read} of {promised} frames; it is cut short or damaged'
+                f'{self._path}: ends after {read} of the {promised} frames that it names; it is '
+                'cut short or damaged, or names a wrong number'
             )
 
 
