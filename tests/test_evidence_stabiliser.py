@@ -318,3 +318,15 @@ def test_a_camera_that_has_travelled_is_left_alone_also_where_it_began() -> None
             assert stabiliser.show(home, Mounting.MOVING) is home
         stabiliser.restart()
         stabiliser.show(WORLD, Mounting.MOVING)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('size', [(1, 1), (2, 3), (1, 900), (900, 2), (40, 40)])
+def test_pictures_of_any_size_that_show_nothing_are_shown_as_they_are(
+    size: tuple[int, int],
+) -> None:
+    stabiliser = Stabiliser()
+    image = np.full((*size, 3), 90, np.uint8)
+    for mounting in (Mounting.UNKNOWN, Mounting.MOVING, Mounting.FIXED):
+        stabiliser.follow(ViewChange())
+        assert stabiliser.show(image, mounting) is image

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_monitor.evidence.registration import (
+    FEWEST_CORNERS,
     Picture,
     mean_way,
     refine,
@@ -160,6 +161,8 @@ class Stabiliser:
     def _moved(self, seen: _Seen, now: Picture) -> Matrix | None:
         """The similarity that maps the first view onto ``now``; None: not found, or too far."""
         same = same_places(seen.picture, now)
+        if len(same) < FEWEST_CORNERS:
+            return None
         corners = np.ones_like(same)
         found = register(seen.picture, now, corners, far=bool(same.mean() < _FAR))
         if found is None or found[1] < _SUPPORT_AGAIN:
