@@ -114,6 +114,23 @@ def test_what_cannot_be_switched_is_refused(drawer, setting):
         configured(drawer)
 
 
+@pytest.mark.parametrize(
+    'setting',
+    [
+        {'init_lora_weights': 'pissa_niter_16'},
+        {'init_lora_weights': 'olora'},
+        {'alora_invocation_tokens': [5, 6]},
+        {'layer_replication': [[0, 1], [0, 2]]},
+    ],
+)
+def test_products_over_another_base_or_in_part_of_the_prompt_are_refused(drawer, setting):
+    """PEFT changes the base or the layers first; without that the numbers are of nothing."""
+    path = drawer / 'adapter_config.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), **setting}))
+    with pytest.raises(VLMError, match=f'drawer was trained with {next(iter(setting))}'):
+        configured(drawer)
+
+
 def test_two_adapters_of_one_task_or_one_name_are_refused(drawer, tmp_path):
     other = shutil.copytree(drawer, tmp_path / 'other')
     with pytest.raises(VLMError, match=r'both serve the task "Open the drawer\."'):
@@ -215,9 +232,7 @@ def ticked(monitor, seconds):
 
 
 def test_requests_carry_the_task_and_the_status_its_adapter():
-    from diagnostic_msgs.msg import DiagnosticStatus
-
-    from progress_monitor.ros.diagnostics import diagnostics
+    from progress_monitor.ros.diagnostics import OK, diagnostics, task
     from progress_monitor.ros.messages import status_message
 
     monitor = ProgressMonitor(MonitorConfig(), Telling())
@@ -226,7 +241,7 @@ def test_requests_carry_the_task_and_the_status_its_adapter():
     assert update.adapter == 'drawer'
     message = status_message(update, None, 0.0, 0.0)
     assert message.model == f'{update.backend.model} with adapter drawer'
-    told = diagnostics('monitor', update, None, (), 1.0, 1.0, DiagnosticStatus())
+    told = diagnostics('monitor', update, None, (), 1.0, 1.0, task('messages', OK, ''))
     model = next(item for item in told.status if item.name.endswith('model'))
     assert ('adapter', 'drawer') in [(pair.key, pair.value) for pair in model.values]
     monitor.set_task(Task('2', PUCK), 20 * 10**9)

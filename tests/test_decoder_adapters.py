@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from adapters import TEXT_LAYERS, WITH_VISION, adapted, head_layers, make_adapter, write_head
+from safetensors.torch import load_file, save_file
 from vlm_checkpoints import noise_frames, request, score, tiny_folder, tiny_qwen2_5, tiny_vlm
 
 from progress_monitor.types import Finish
@@ -334,12 +335,22 @@ def test_a_step_of_static_shape_gives_the_hidden_states_of_the_eager_one(tmp_pat
 
 
 def test_a_head_that_is_not_finite_is_refused(tmp_path):
-    from safetensors.torch import save_file
-
     vlm = tiny_vlm.__wrapped__(0)
     folder = make_adapter(tmp_path / 'drawer', vlm, 1)
     tensors = write_head(folder, 64)
     tensors['value_head.8.bias'] = torch.tensor([torch.nan])
     save_file(tensors, folder / 'procvlm_head.safetensors')
     with pytest.raises(VLMError, match='not finite'):
+        with_adapters(vlm, folder)
+
+
+@pytest.mark.parametrize('half', ['lora_A', 'lora_B'])
+def test_an_adapter_of_which_half_is_lost_is_refused(tmp_path, half):
+    """Without its second half it would change nothing, and nobody would know."""
+    vlm = tiny_vlm(0)
+    folder = make_adapter(tmp_path / 'half', vlm, 1)
+    parts = load_file(folder / 'adapter_model.safetensors')
+    kept = {name: part for name, part in parts.items() if half in name}
+    save_file(kept, folder / 'adapter_model.safetensors')
+    with pytest.raises(VLMError, match=r'half cannot be put on'):
         with_adapters(vlm, folder)

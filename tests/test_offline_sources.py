@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -186,6 +187,19 @@ def test_a_film_is_written_without_a_word(
     assert capfd.readouterr().err == ''
     with pytest.raises(OSError, match='cannot write this video'):
         write_video(pictures(1), tmp_path / 'missing' / 'film.mp4', 10.0)
+
+
+def test_a_film_that_does_not_fit_on_the_disk_is_named(tmp_path: Path) -> None:
+    name = 'film.mp4'
+    noise = np.random.default_rng(0)
+    shots = (noise.integers(0, 255, (240, 320, 3), np.uint8) for _ in range(60))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=rf'{name}: a frame cannot be written'):
+            write_video(shots, tmp_path / name, 10.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_pictures_of_other_sizes_are_in_the_video_too(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ _LIKELY_FPS = 240.0
 _MEASURED_FRAMES = 100
 # FFmpeg 8 says so, and OpenCV then shows what was in memory before.
 _UNCONVERTED = b'Cannot convert interlaced'
+# OpenCV's only word of a frame that does not fit on the disk.
+_UNWRITTEN = b'Failed to write frame'
 
 
 def frame_count(path: Path) -> int:
@@ -127,6 +129,7 @@ class VideoWriter:
         self._fps = fps
         self._size = (0, 0)
         self._writer: cv2.VideoWriter | None = None
+        self._words = LibraryWords()
 
     def write(self, picture: NDArray[np.uint8]) -> None:
         """Append a picture, (height, width, 3) uint8.
@@ -136,15 +139,22 @@ class VideoWriter:
         if self._writer is None:
             self._size = (picture.shape[0], picture.shape[1])
             code = cv2.VideoWriter.fourcc(*'mp4v')
-            self._writer = cv2.VideoWriter(self._path, code, self._fps, self._size[::-1])
+            with self._words:
+                self._writer = cv2.VideoWriter(self._path, code, self._fps, self._size[::-1])
+            self._words.show()
             if not self._writer.isOpened():
                 raise OSError(f'{self._path}: OpenCV cannot write this video')
-        self._writer.write(cv2.cvtColor(_inside(picture, self._size), cv2.COLOR_RGB2BGR))
+        with self._words:
+            self._writer.write(cv2.cvtColor(_inside(picture, self._size), cv2.COLOR_RGB2BGR))
+        if _UNWRITTEN in self._words.said:
+            raise OSError(f'{self._path}: a frame cannot be written; is the disk full?')
+        self._words.show()
 
     def close(self) -> None:
         """Finish the file."""
         if self._writer is not None:
             self._writer.release()
+        self._words.close()
 
 
 def _inside(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -26,6 +26,8 @@ ADAPTATION = 'adaptation.json'
 ADAPTATION_FORMAT = 1
 DOUBTFUL_ENDS = 'doubtful_ends'
 PLACE = re.compile(r'(?:layers|blocks)\.\d+\..*|merger\w*\..*|lm_head|embed_tokens')
+# Ways to start the training that take a part out of the base's weights first.
+_CHANGE_BASE = ('pissa', 'olora', 'corda', 'loftq', 'lora_ga')
 _UNPACKED = ('F32', 'F16', 'BF16')
 _HUB_FOLDER = re.compile(r'models--(?:.*--)?(?P<name>[^/]+)/snapshots/[^/]+/?$')
 
@@ -240,6 +242,10 @@ def folder_name(path: str) -> str:
 
 
 def _check_kind(folder: Path, config: Mapping[str, Any]) -> None:
+    """Check that its products are all that it adds to the weights of the base.
+
+    :raises VLMError: naming what it is, or the setting that makes it something else.
+    """
     kind = config.get('peft_type')
     if kind != 'LORA':
         raise VLMError(f'{PARAMETER}: {folder} is a {kind} adapter; LoRA is needed')
@@ -249,6 +255,19 @@ def _check_kind(folder: Path, config: Mapping[str, Any]) -> None:
             raise VLMError(
                 f'{PARAMETER}: {folder} was trained with {name} {config[name]!r}, which cannot '
                 'be switched from task to task; train it without'
+            )
+    start = str(config.get('init_lora_weights') or '').lower()
+    if start.startswith(_CHANGE_BASE):
+        raise VLMError(
+            f'{PARAMETER}: {folder} was trained with init_lora_weights {start!r} over weights '
+            'that are not those of its base; save it converted to plain LoRA '
+            '(path_initial_model_for_weight_conversion)'
+        )
+    for name in ('alora_invocation_tokens', 'layer_replication'):
+        if config.get(name):
+            raise VLMError(
+                f'{PARAMETER}: {folder} was trained with {name}, which is not applied here; train '
+                'it without'
             )
 
 

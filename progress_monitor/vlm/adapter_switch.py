@@ -244,6 +244,9 @@ def _layers(model: Any, adapter: Adapter) -> dict[str, Any]:
         result = set_peft_model_state_dict(model, values, _PEFT_NAME)
         if result.unexpected_keys:
             raise ValueError(f'{result.unexpected_keys[0]} is in no adapted layer')
+        missing = [name for name in result.missing_keys if 'lora_' in name]
+        if missing:
+            raise ValueError(f'{missing[0]} is missing')
     finally:
         for path, item in found.items():
             parent, _, attribute = path.rpartition('.')
