@@ -22,7 +22,7 @@ class Recipe:
     ``read_every`` steps apart.
     ``telling_weight`` is that of an answer's first token and of the digits of its progress, the
     others' being 1. ``looks`` is how often the demonstration is seen under other light and from
-    elsewhere, ``strength`` how far these go, and ``pictures_per_sample`` how many of its pictures
+    elsewhere, ``strength`` how far elsewhere, and ``pictures_per_sample`` how many of its pictures
     are kept for each sample of the monitor.
     """
 
@@ -79,10 +79,10 @@ SMALL = Recipe(
     at_once=12,
     read_every=80,
     patience=4,
-    looks=40,
+    looks=60,
     pictures_per_sample=3,
     # It has seen one cell only: what stands elsewhere in the next run is a new scene to it.
-    strength=1.7,
+    strength=5.0 / 3.0,
     telling_weight=6.0,
 )
 
