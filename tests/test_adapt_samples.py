@@ -185,3 +185,15 @@ def test_a_stage_that_lies_beyond_the_recording_is_named(tmp_path: Path) -> None
     stages = (Stage('a', 0.0, 5.0), Stage('b', 5.0, 6.0))
     with pytest.raises(AnnotationError, match='stage 2'):
         load(Annotation('turn', (path,), stages, True), 0.2, 64 * 64, 32)
+
+
+def test_a_look_goes_as_far_aside_as_its_strength_says_and_its_light_does_not_depend_on_it() -> (
+    None
+):
+    still, weak, strong = (Look.draw(np.random.default_rng(5), way) for way in (0.0, 1.0, 2.0))
+    assert np.allclose(still.aim, np.eye(2, 3))
+    assert not still.bend.any()
+    assert np.allclose(strong.bend, 2.0 * weak.bend)
+    assert np.abs(strong.aim - np.eye(2, 3)).max() > np.abs(weak.aim - np.eye(2, 3)).max()
+    assert np.allclose(strong.gain, still.gain)
+    assert (strong.offset, strong.noise) == (still.offset, still.noise)

@@ -92,10 +92,10 @@ def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
     )
     rng = np.random.default_rng([options.seed, 1])
     pool = Pool()
-    looks = [Look.plain(), *(Look.draw(rng) for _ in range(recipe.looks - 1))]
+    looks = [Look.plain(), *(Look.draw(rng, recipe.strength) for _ in range(recipe.looks - 1))]
     renditions = [render(item, pool, look, rng) for item in demonstrations for look in looks]
     unseen = [
-        render(item, pool, Look.draw(rng), rng)
+        render(item, pool, Look.draw(rng, recipe.strength), rng)
         for item in demonstrations
         for _ in range(HELD_OUT_LOOKS)
     ]

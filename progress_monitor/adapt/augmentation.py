@@ -12,7 +12,7 @@ Picture = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
-SHIFT, ZOOM, TURN = 0.06, 0.08, 3.0
+SHIFT, ZOOM, TURN = 0.06, 0.072, 3.0
 """Most that a look is aimed aside, in shares of the picture, is zoomed and is turned, degrees."""
 BEND, BEND_PLACES = 0.06, 2
 """Most that a place of the bent grid moves, in shares of the picture, and its places a side."""
@@ -40,7 +40,10 @@ class Look:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, strength: float = 1.0) -> Look:
-        """Another look; at ``strength`` 1 aimed aside by up to ``SHIFT`` of the picture's sides."""
+        """Another look; aimed aside by up to ``strength`` times ``SHIFT`` of the picture's sides.
+
+        So it is with the zoom, the turn and the bend; the light does not depend on it.
+        """
         angle = np.deg2rad(rng.uniform(-TURN, TURN) * strength)
         zoom = 1.0 + rng.uniform(-ZOOM, ZOOM) * strength
         turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -49,9 +52,9 @@ class Look:
         return cls(
             np.column_stack([turn, shift]),
             rng.uniform(-BEND, BEND, (BEND_PLACES, BEND_PLACES, 2)) * strength,
-            1.0 + (rng.uniform(-0.15, 0.15) + rng.uniform(-0.05, 0.05, 3)) * strength,
-            float(rng.uniform(-12.0, 12.0)) * strength,
-            float(rng.uniform(0.0, 3.0)) * strength,
+            1.0 + rng.uniform(-0.15, 0.15) + rng.uniform(-0.05, 0.05, 3),
+            float(rng.uniform(-12.0, 12.0)),
+            float(rng.uniform(0.0, 3.0)),
         )
 
     def apply(self, image: Picture, rng: np.random.Generator) -> Picture:
