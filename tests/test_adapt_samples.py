@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from progress_monitor.adapt.batches import digit_shares
 from progress_monitor.adapt.demonstration import Demonstration, load
 from progress_monitor.adapt.samples import Pool, Sampler, render
 from progress_monitor.adapt.wording import PUBLISHED, SMALL_CELL
-from progress_monitor.config import MemoryConfig
+from progress_monitor.config import CameraConfig, MemoryConfig
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.types import Frame
 from progress_monitor_lab.training import answers
@@ -197,3 +198,28 @@ def test_a_look_goes_as_far_aside_as_its_strength_says_and_its_light_does_not_de
     assert np.abs(strong.aim - np.eye(2, 3)).max() > np.abs(weak.aim - np.eye(2, 3)).max()
     assert np.allclose(strong.gain, still.gain)
     assert (strong.offset, strong.noise) == (still.offset, still.noise)
+
+
+def swaying(path: Path, seconds: float) -> None:
+    """A recording by a camera that somebody holds before a patterned wall."""
+    wall = np.random.default_rng(2).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    wall = cv2.resize(wall, (200, 200), interpolation=cv2.INTER_CUBIC)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 10.0, (200, 200))
+    for index in range(round(10 * seconds)):
+        swing = np.sin(0.1 * index * np.array([2.7, 2.0, 3.3]))
+        matrix = cv2.getRotationMatrix2D((100, 100), 3.0 * swing[0], 1.0)
+        matrix[:, 2] += 8.0 * swing[1:]
+        writer.write(cv2.warpAffine(wall, matrix, (200, 200), borderMode=cv2.BORDER_REFLECT_101))
+    writer.release()
+
+
+def test_a_demonstration_is_learnt_from_as_the_monitor_shows_such_a_camera(tmp_path: Path) -> None:
+    path = tmp_path / 'run.mp4'
+    swaying(path, 12.0)
+    annotation = Annotation('turn', (path,), (Stage('a', 0.0, 12.0),), True)
+    moved = []
+    for stabilise in (True, False):
+        found = load(annotation, 0.5, 160 * 160, 32, CameraConfig(stabilise=stabilise))
+        inner = [image[30:-30, 30:-30].astype(int) for (image,) in found.images[10:]]
+        moved.append(np.mean([np.abs(a - b).mean() for a, b in itertools.pairwise(inner)]))
+    assert moved[0] < 0.3 * moved[1]

@@ -88,7 +88,7 @@ def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
     multiple = vlm.images.multiple
     period = config.window.sample_period / recipe.pictures_per_sample
     demonstrations = tuple(
-        load(item, period, config.model.max_pixels, multiple) for item in annotations
+        load(item, period, config.model.max_pixels, multiple, config.camera) for item in annotations
     )
     rng = np.random.default_rng([options.seed, 1])
     pool = Pool()

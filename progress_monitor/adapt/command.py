@@ -131,7 +131,13 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
         multiple = capabilities.frame_multiple
         for number, demonstration in enumerate(adapted.demonstrations):
             others = [
-                load(item, demonstration.period_s, config.model.max_pixels, multiple)
+                load(
+                    item,
+                    demonstration.period_s,
+                    config.model.max_pixels,
+                    multiple,
+                    config.camera,
+                )
                 for item in held_out
                 if item.task == demonstration.task
             ]

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from progress_monitor.adapt.annotation import Annotation, AnnotationError
 from progress_monitor.adapt.targets import FINISHED, stage_progress, visual_change
+from progress_monitor.config import CameraConfig, EvidenceConfig
+from progress_monitor.evidence.camera import CameraWatch
 from progress_monitor.offline.sources import Picture as Shown
 from progress_monitor.offline.sources import SourceOptions, open_source
 from progress_monitor.resize import fit
@@ -47,20 +49,27 @@ class Demonstration:
         return self.done and bool(self.stage[index] == len(self.steps))
 
 
-def load(annotation: Annotation, period_s: float, max_pixels: int, multiple: int) -> Demonstration:
-    """Read the recordings of a demonstration.
+def load(
+    annotation: Annotation,
+    period_s: float,
+    max_pixels: int,
+    multiple: int,
+    known: CameraConfig | None = None,
+) -> Demonstration:
+    """Read the recordings of a demonstration, as the monitor will show such a camera.
 
     What comes before the first stage belongs to no step and is left out; so is what comes after
     the last one of a demonstration that is not done.
 
     :param multiple: of pixels, that the sides of the model's pictures are.
+    :param known: what the monitor will know of the cameras; None: what it knows by default.
     :raises OSError: if a recording cannot be read.
     :raises AnnotationError: if its stages do not fit the recording.
     """
     tracks = [
         track
         for video in annotation.videos
-        for track in _tracks(video, period_s, max_pixels, multiple)
+        for track in _tracks(video, period_s, max_pixels, multiple, known or CameraConfig())
     ]
     count = min(len(track) for track in tracks)
     times = np.arange(count) * period_s
@@ -99,14 +108,21 @@ def load(annotation: Annotation, period_s: float, max_pixels: int, multiple: int
     )
 
 
-def _tracks(path: Path, period_s: float, max_pixels: int, multiple: int) -> list[list[Picture]]:
+def _tracks(
+    path: Path, period_s: float, max_pixels: int, multiple: int, known: CameraConfig
+) -> list[list[Picture]]:
     """Pictures of every camera of a recording, the newest at each multiple of ``period_s``."""
     source = open_source(path, SourceOptions())
     found: dict[str, list[Picture]] = {camera: [] for camera in source.cameras}
+    watches = {
+        camera: CameraWatch(EvidenceConfig(), camera, known.noise_free, known.stabilise)
+        for camera in source.cameras
+    }
     for camera, seconds, image in _timed(source.pictures()):
+        watches[camera].observe(round(seconds * 1e9), image)
         track = found[camera]
         if seconds >= len(track) * period_s - 1e-6 and len(track) < LONGEST:
-            picture = fit(image, max_pixels, multiple)
+            picture = fit(watches[camera].shown(image), max_pixels, multiple)
             # A recording that pauses shows its last picture until the next one comes.
             while len(track) * period_s <= seconds - period_s and track and len(track) < LONGEST:
                 track.append(track[-1])
