@@ -110,7 +110,7 @@ class Process:
             'ROS_DOMAIN_ID': str(domain),
             'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
             # A supervisor remembers there what it did, over runs of these tests too.
-            'ROS_HOME': str(log.parent),
+            'ROS_HOME': str(log.parent / 'ros_home'),
             'OMP_NUM_THREADS': '1',
             'PYTHONFAULTHANDLER': '1',
             'PYTHONPATH': os.pathsep.join([str(TESTS), os.environ.get('PYTHONPATH', '')]),
