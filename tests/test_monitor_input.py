@@ -135,3 +135,19 @@ def test_after_a_knock_the_model_is_shown_the_view_of_before_and_nothing_of_betw
         was = textured(stamp, False).image[middle, middle].astype(int)
         difference = float(np.abs(item.image[middle, middle] - was).mean())
         assert (difference < 12.0) is stabilise
+
+
+def test_a_camera_that_has_not_delivered_since_its_parameters_changed_is_no_fault():
+    backend = ScriptedBackend(ramp)
+    monitor = ProgressMonitor(config(), backend, ('left', 'right'))
+    monitor.set_task(TASK, 0)
+    for stamp in (0.0, 0.1):
+        for camera in ('left', 'right'):
+            monitor.observe(dataclasses.replace(frame(stamp), camera=camera))
+        monitor.tick(ns(stamp))
+    monitor.apply(config(evidence__settle=3.0), ns(0.2))
+    for index in range(12):
+        stamp = 0.3 + 0.1 * index
+        monitor.observe(dataclasses.replace(frame(stamp), camera='left'))
+        monitor.tick(ns(stamp))
+    assert {item.camera for item in backend.requests[-1].frames} >= {'left'}

@@ -83,8 +83,14 @@ class Inputs:
         return watch.observe(frame.stamp_ns, frame.image)
 
     def shown(self, frame: Frame) -> Frame:
-        """The newest ``frame`` of a camera as the model is to see it."""
-        image = self._watches[frame.camera].shown(frame.image)
+        """The newest ``frame`` of a camera as the model is to see it.
+
+        One that was observed before the parameters of the cameras changed is shown as it is.
+        """
+        watch = self._watches.get(frame.camera)
+        if watch is None:
+            return frame
+        image = watch.shown(frame.image)
         return frame if image is frame.image else replace(frame, image=image)
 
     def note(self, evidence: Evidence, message: str) -> None:
@@ -106,24 +112,23 @@ class Inputs:
                 continue
             if watch.check_ahead(now_ns):
                 jumped.append(name)
-            stood_ns = watch.take_view_loss()
-            if stood_ns is not None:
-                stood.append(stood_ns)
+            lost_ns = watch.take_view_loss()
+            if lost_ns is not None:
+                stood.append(lost_ns)
             verdicts[name] = watch.verdict(now_ns)
         live = tuple(name for name in names if verdicts[name][0] is Evidence.GOOD)
         self._live = live
+        stood_ns = min(stood, default=None)
         said = '; '.join(text for _, text in verdicts.values() if text)
         if live:
-            return InputReport(Evidence.GOOD, said, live, tuple(jumped), min(stood, default=None))
+            return InputReport(Evidence.GOOD, said, live, tuple(jumped), stood_ns)
         if not self._seen:
             waited = (now_ns - self._started_ns) * 1e-9
             if waited <= self._config.frame_timeout:
                 return InputReport(Evidence.UNKNOWN, 'Waiting for the first frame.')
             return InputReport(Evidence.NO_FRAMES, said or 'no camera has delivered a frame yet')
         worst = next(kind for kind, _ in verdicts.values() if kind is not Evidence.GOOD)
-        return InputReport(
-            worst, said, jumped=tuple(jumped), view_stood_ns=min(stood, default=None)
-        )
+        return InputReport(worst, said, jumped=tuple(jumped), view_stood_ns=stood_ns)
 
     def rest(self, stamp_ns: int) -> Rest:
         """Whether anything moved before any camera at ``stamp_ns``, and since when nothing has."""

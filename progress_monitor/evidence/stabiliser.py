@@ -106,10 +106,11 @@ class Stabiliser:
         sways = mounting is Mounting.MOVING and not self._travels
         if sways or self._searched or self._reference is None:
             self._look(Picture(enlarged(grey_thumbnail(image))))
-        if not self.active:
+        away = self._away
+        if mean_way(away) < _LEAST_WAY:
             return image
         height, width = image.shape[:2]
-        matrix = self._away[:2].copy()
+        matrix = away[:2]
         matrix[:, 2] *= max(height, width)
         return np.asarray(
             cv2.warpAffine(
@@ -126,8 +127,7 @@ class Stabiliser:
         """Find where the camera stands ``now``."""
         reference = self._reference
         if reference is None or reference.picture.grey.shape != now.grey.shape:
-            self.restart()
-            self._reference = _Seen(now, _UNMOVED)
+            self._begin(now)
             return
         matrix = self._moved(reference, now)
         if matrix is None and self._last is not None:
@@ -148,10 +148,13 @@ class Stabiliser:
             self._held = self._held + (matrix - self._held) / self._found
         self._farthest = max(self._farthest, mean_way(self._away))
 
+    def _begin(self, now: Picture) -> None:
+        self.restart()
+        self._reference = _Seen(now, _UNMOVED)
+
     def _miss(self, now: Picture) -> None:
         if self._searched == 1:
-            self.restart()
-            self._reference = _Seen(now, _UNMOVED)
+            self._begin(now)
         elif self._searched:
             self._searched -= 1
         else:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from progress_monitor.evidence.registration import (
     FEW_CORNERS,
     FEWEST_CORNERS,
+    Motion,
     Picture,
     common_motion,
     refine,
@@ -84,7 +85,7 @@ class ViewChange:
     the turn, ``zoom`` the scale. All three are None for a cut: nothing of the old view is found.
     ``matrix`` is the similarity, (3, 3) with lengths as such shares, that maps the view before onto
     that of now; None while the camera still moves. ``stood_ns`` is the stamp of the last picture in
-    which the view was known to be the one before.
+    which the view was known to be the one before, ``stood_s`` for how long it had been, s.
     """
 
     share: float | None = None
@@ -179,17 +180,22 @@ class ViewWatch:
                 return None
         elif self.mounting is Mounting.UNKNOWN and lost_ns < _UNKNOWN_NS:
             return None
-        change = self._explain(base, now, stands)
-        if change is None:
+        explained = self._explain(base, now, stands)
+        if explained is None:
             if lost_ns >= _UNDECIDED_NS:
                 if self.mounting is Mounting.UNKNOWN and stands < _GONE:
                     self.mounting, self._fixed_s = Mounting.MOVING, 0.0
                 self._take(now, stamp_ns, None)
             return None
         self._told = True
+        change, motion = explained
+        matrix = None
+        if steady and motion is not None:
+            motion = refine(base, now, self._background, motion)
+            matrix = motion.in_shares(base.grey.shape)
         change = replace(
             change,
-            matrix=change.matrix if steady else None,
+            matrix=matrix,
             stood_ns=self._stood_ns,
             stood_s=(self._stood_ns - self._since_ns) * 1e-9,
         )
@@ -202,16 +208,17 @@ class ViewWatch:
         self.mounting, self._fixed_s, self._changed_before = Mounting.UNKNOWN, 0.0, True
         return change
 
-    def _explain(self, base: Picture, now: Picture, stands: float) -> ViewChange | None:
+    def _explain(
+        self, base: Picture, now: Picture, stands: float
+    ) -> tuple[ViewChange, Motion | None] | None:
+        """What became of the view, and the motion if one explains it; None: nothing is certain."""
         motion, support = register(base, now, self._background, far=stands < _FAR) or (None, 0.0)
         if motion is not None and support >= max(_SUPPORT, stands + _GAIN):
             share = motion.pixels / max(base.grey.shape)
             if share < _LEAST_WAY:
                 return None
-            motion = refine(base, now, self._background, motion)
-            matrix = motion.in_shares(base.grey.shape)
-            return ViewChange(share, motion.degrees, motion.zoom, matrix)
-        return ViewChange() if stands < _GONE and self._swept else None
+            return ViewChange(share, motion.degrees, motion.zoom), motion
+        return (ViewChange(), None) if stands < _GONE and self._swept else None
 
     def _learn_fixed(
         self, base: Picture, now: Picture, same: NDArray[np.bool_], passed_s: float
