@@ -269,7 +269,8 @@ class Judge:
         """Return whether the task is done, or has just been undone: nothing else is judged then."""
         estimate = tick.estimate
         before = self._success.active
-        now = self._success.update(estimate, self._noise)
+        allowance = self._allowances.of(tick.step)
+        now = self._success.update(estimate, sample.time, allowance, self._noise)
         if now == before:
             return now
         if now:

@@ -13,6 +13,7 @@ from progress_monitor.judgement.gain import NOTHING, no_gain
 from progress_monitor.judgement.looping import LoopRule
 from progress_monitor.judgement.noise import (
     FEW,
+    FINE,
     REPEATED,
     Floats,
     NoiseModel,
@@ -143,7 +144,8 @@ class StallRule:
         gain = self._config.minimum_gain
         first, last = times[-1] - STOOD_WITHIN * allowance, times[-1] - allowance
         ends = np.searchsorted(times, [first - 1e-6, last + 1e-6])
-        same = np.abs(values - values[-1]) <= REPEATED * gain
+        step = grid + 1e-4 if grid <= FINE * gain else 0.0
+        same = np.abs(values - values[-1]) <= max(REPEATED * gain, step)
         there = np.flatnonzero(same[ends[0] : ends[1]])
         if not there.size:
             return False
@@ -151,7 +153,8 @@ class StallRule:
         # Where most numbers are one, the newest must be that one.
         if len(values) - start < FEW or 2 * int(same[start:].sum()) <= len(values) - start:
             return False
-        if not stand_still(values[start:], gain, grid):
+        stood = values[start:]
+        if not (stand_still(stood, gain, grid) or within_a_step(stood, gain, grid)):
             return False
         self.baseline, self.since = float(values[-1]), float(times[start])
         self._feigned = max(quantile(values[start:], SELDOM) - self.baseline, 0.0)

@@ -8,21 +8,55 @@ from collections import deque
 import numpy as np
 
 from progress_monitor.config import RegressionConfig, SuccessConfig
-from progress_monitor.judgement.noise import NoiseModel, stand_still
+from progress_monitor.judgement.noise import Floats, NoiseModel, stand_still
 from progress_monitor.judgement.votes import Votes
 from progress_monitor.types import Estimate, Verdict
 
 DEVIATIONS = 2.0
 CLEAR_NATS = 2.0 * DEVIATIONS**2
 MOST_TICKS = 24
+MOST_PATIENCE = 1.0 / 6.0
+"""Share of the allowance that a success is waited for at the most, however slow the task is."""
+
+
+class Lead:
+    """Whether numbers have been high for as long as they may have been early.
+
+    A number that is early by what lies between ``low`` and ``high`` is early by the time that the
+    task takes for it. That time is taken from its own rise between the two.
+    """
+
+    def __init__(self, low: float, high: float) -> None:
+        self._low, self._high = low, high
+        self.restart()
+
+    def restart(self) -> None:
+        self._neared: float | None = None
+        self._reached: float | None = None
+
+    def update(self, number: float, time: float, longest: float) -> bool:
+        """Take in one number and return whether the lead is over.
+
+        :param time: observed time, s; :param longest: what is waited for at the most, s.
+        """
+        if number < self._low:
+            self.restart()
+            return False
+        self._neared = time if self._neared is None else self._neared
+        if self._reached is None and number >= self._high:
+            self._reached = time
+        if self._reached is None:
+            return False
+        return time - self._reached >= min(self._reached - self._neared, longest) - 1e-6
 
 
 class SuccessRule:
     """Enough progress, the strategy's verdict and, where offered, its second opinion.
 
     Where two deviations of ``success.confirm`` ticks exceed what ``success.progress`` leaves to 1,
-    the numbers of as many as it takes must be clear too. Success stays until as many ticks as
-    confirm a regression say that the task is not done and name less progress.
+    the numbers of as many as it takes must be clear too. The number must have been that high for as
+    long as its last rise took from three times as much missing. Success stays until as many ticks
+    as confirm a regression say that the task is not done and name less progress.
     """
 
     def __init__(self, config: SuccessConfig, regression: RegressionConfig) -> None:
@@ -31,6 +65,8 @@ class SuccessRule:
         self._votes = Votes(config.confirm, config.confirm_of)
         self._against = Votes(regression.confirm, regression.confirm_of)
         self._recent: deque[float] = deque(maxlen=MOST_TICKS)
+        self._margin = max(1.0 - config.progress, 1e-3)
+        self._lead = Lead(config.progress - 2.0 * self._margin, config.progress)
         self.active = False
 
     @property
@@ -43,10 +79,15 @@ class SuccessRule:
         self._votes.clear()
         self._against.clear()
         self._recent.clear()
+        self._lead.restart()
 
-    def update(self, estimate: Estimate, noise: NoiseModel) -> bool:
-        """Judge one tick and return whether the task is done."""
+    def update(self, estimate: Estimate, time: float, allowance: float, noise: NoiseModel) -> bool:
+        """Judge one tick and return whether the task is done.
+
+        :param time: observed time, s; :param allowance: for the present step, s.
+        """
         self._recent.append(estimate.progress)
+        lead_over = self._lead.update(estimate.progress, time, MOST_PATIENCE * allowance)
         done = (
             estimate.progress >= self._config.progress
             and estimate.verdict is Verdict.DONE
@@ -58,7 +99,7 @@ class SuccessRule:
         )
         agreed = self._votes.add(done)
         against = self._against.add(undone)
-        if not self.active and agreed and done and self._is_clear(noise):
+        if not self.active and agreed and done and lead_over and self._is_clear(noise):
             self.active = True
             self._against.clear()
         elif self.active and against and undone:
@@ -72,7 +113,7 @@ class SuccessRule:
         The mean of some number of ticks must speak for ``success.progress``, against three times as
         much missing, by ``CLEAR_NATS``; that of ``MOST_TICKS`` need only be nearer to it.
         """
-        margin = max(1.0 - self._config.progress, 1e-3)
+        margin = self._margin
         recent = np.array(self._recent)[::-1]
         newest = recent[: self._config.confirm]
         if stand_still(newest, 0.5 * margin, noise.grid.proven):
@@ -80,10 +121,27 @@ class SuccessRule:
         if DEVIATIONS * noise.long_run <= margin * math.sqrt(self._config.confirm):
             return True
         ticks = np.arange(1, len(recent) + 1)
-        above = np.cumsum(recent) / ticks - (self._config.progress - margin)
+        mean = np.cumsum(recent) / ticks
+        above = mean - (self._config.progress - margin)
         blur = np.array([noise.of_mean(count) for count in ticks.tolist()])
-        odds = 2.0 * margin * above / blur**2
+        odds = np.maximum(2.0 * margin * above / blur**2, self._own_odds(recent, mean, blur, noise))
         enough = ticks >= self._config.confirm
         return bool((odds[enough] >= CLEAR_NATS).any()) or (
             len(recent) == MOST_TICKS and above[-1] >= 0.0
         )
+
+    def _own_odds(self, recent: Floats, mean: Floats, blur: Floats, noise: NoiseModel) -> Floats:
+        """The same by the scatter of those ticks themselves, nats.
+
+        What is known of the scatter weighs as much as one of them (``gain.py``): numbers that
+        repeat themselves do not scatter now, whatever they did on the way up.
+        """
+        ticks = np.arange(1, len(recent) + 1)
+        own = np.maximum(np.cumsum(recent**2) - ticks * mean**2, 0.0)
+        grain = noise.grid.coarsest
+        left = own + noise.scatter**2 + ticks * (grain**2 / 12.0 + 1e-10)
+        weight = noise.scatter**2 / blur**2
+        short = weight * np.maximum(self._config.progress - mean, 0.0) ** 2
+        beyond = weight * np.maximum(mean - (self._config.progress - 2.0 * self._margin), 0.0) ** 2
+        odds: Floats = 0.5 * ticks * np.log((left + beyond) / (left + short))
+        return odds
