@@ -376,7 +376,8 @@ class Estimate:
     UNKNOWN_SCENE; a scene that the model does not know has no figures. ``verdict`` is what the
     strategy takes the answer to say of success, and ``success_probability`` a second opinion where
     the strategy has one. ``thought`` is the chain of thought to be remembered, for strategies that
-    have one.
+    have one. ``expected`` is the mean of the number's own distribution, 0..1, where the decoder
+    gives it: of two numbers that are about as likely the answer names either in turn.
     """
 
     stamp_ns: int
@@ -388,6 +389,7 @@ class Estimate:
     success_probability: float = NAN
     verdict: Verdict = Verdict.UNKNOWN
     thought: str = ''
+    expected: float = NAN
 
 
 @dataclass(frozen=True)

@@ -193,5 +193,6 @@ def _without_figures(estimate: Estimate) -> Estimate:
         remaining_steps=None,
         evidence=Evidence.UNKNOWN_SCENE,
         success_probability=NAN,
+        expected=NAN,
         verdict=Verdict.UNKNOWN,
     )

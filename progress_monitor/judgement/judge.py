@@ -8,20 +8,20 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from progress_monitor.config import MonitorConfig
 from progress_monitor.judgement.allowance import StepAllowances
 from progress_monitor.judgement.clock import ObservedClock, Suspension
+from progress_monitor.judgement.expected import ExpectedNumbers
 from progress_monitor.judgement.looping import LoopRule
-from progress_monitor.judgement.noise import Floats, NoiseModel
+from progress_monitor.judgement.noise import Floats
 from progress_monitor.judgement.regression import RegressionRule
 from progress_monitor.judgement.reports import Report, Reports
 from progress_monitor.judgement.rest import STEP_NATS, RestEvidence
-from progress_monitor.judgement.signal import ProgressSignal, Sample
+from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.stall import StallRule, onset
 from progress_monitor.judgement.success import SuccessRule
 from progress_monitor.judgement.tick import Tick
+from progress_monitor.judgement.track import Track
 from progress_monitor.judgement.words import UNDONE, explain, hint
 from progress_monitor.types import (
     NAN,
@@ -34,8 +34,6 @@ from progress_monitor.types import (
 )
 
 MOST_ODDS = 30.0
-WILD_DEVIATIONS = 4.0
-LEAST_WILD = 0.12
 SETTLED_BY = 2
 """Answers that speak of a rest from which on others are a change of mind, whatever they say."""
 
@@ -55,10 +53,11 @@ class Judge:
         stall, regression = config.stall, config.regression
         self._clock = ObservedClock()
         self._suspension = Suspension(stall.grace_period)
-        self._signal = ProgressSignal(config.signal)
-        self._noise = NoiseModel()
+        self._track = Track(config.signal)
+        self._signal, self._noise = self._track.signal, self._track.noise
         self._rest = RestEvidence(config.evidence.still_after)
         self._stall = StallRule(stall)
+        self._expected = ExpectedNumbers(config.signal, stall)
         self._regression = RegressionRule(
             regression, max(stall.minimum_gain, 0.25 * regression.drop), stall.release
         )
@@ -111,7 +110,9 @@ class Judge:
     @property
     def doubt(self) -> str:
         """Why it cannot be told whether the task goes on; empty where it can."""
-        if not self._stall.cannot_tell or self._success.active or self._reports.stalled:
+        told = self._expected.known and not self._expected.rule.cannot_tell
+        told = told or not self._stall.cannot_tell
+        if told or self._success.active or self._reports.stalled:
             return ''
         return (
             f'The progress numbers scatter by {self._noise.scatter * 100.0:.1f} points, too much '
@@ -144,6 +145,7 @@ class Judge:
     def rebase(self) -> None:
         """Measure from the next estimate on; calls that stand, stand."""
         self._signal.clear()
+        self._expected.clear()
         self._clock.hold()
         self._rest.restart()
         self._progress_at_rest = NAN
@@ -171,6 +173,7 @@ class Judge:
             self._report_success(False, self._reports.success.event_id, stamp_ns)
         self._success.restart()
         self._signal.clear()
+        self._expected.clear()
         self._restart_rules()
         self._clock.hold()
         self._suspension.begin(now_ns, duration_s)
@@ -244,23 +247,18 @@ class Judge:
 
     def _filter(self, tick: Tick, time: float, held: bool) -> Sample:
         estimate = tick.estimate
-        stamp_ns, number, spread = estimate.stamp_ns, estimate.progress, estimate.spread
+        stamp_ns, spread = estimate.stamp_ns, estimate.spread
+        self._expected.add(tick, time, held)
         if held:
-            return self._signal.add(
-                time, stamp_ns, self._progress_at_rest, spread, self._progress_at_rest
-            )
-        influence = float(self._noise.influence(np.array([float(tick.frames)]))[0])
-        bare = min(max(number - influence, 0.0), 1.0)
-        sample = self._signal.add(time, stamp_ns, bare, spread, number, tick.frames)
-        self._signal.reject(influence, max(WILD_DEVIATIONS * self._noise.scatter, LEAST_WILD))
-        times, numbers, frames = self._signal.series
-        self._noise.add(times, numbers, frames, spread)
+            return self._track.keep(time, stamp_ns, self._progress_at_rest, spread)
+        sample = self._track.add(time, stamp_ns, estimate.progress, spread, tick.frames)
         self._progress_at_rest = self._signal.value()
         self._counted_ns.append(stamp_ns)
         return sample
 
     def _restart_rules(self) -> None:
         self._stall.restart()
+        self._expected.rule.restart()
         self._regression.restart()
         self._loop.restart()
         self._allowance = 0.0
@@ -289,16 +287,17 @@ class Judge:
     def _judge_motion(self, tick: Tick, sample: Sample, held: bool) -> None:
         since = self._stall.since
         allowance = max(self._allowances.of(tick.step), self._allowance)
-        times, numbers, frames = self._signal.series
-        bare = numbers - self._noise.influence(frames)
-        lost = self._regression.update(sample, bare, tick.undone, self._noise)
+        series = self._track.series
+        lost = self._regression.update(sample, series[1], tick.undone, self._noise)
         looping = self._loop.update(sample, allowance, self._noise)
         if lost:
             # What was reached before the fall is no baseline for the climb after it.
             self._stall.restart()
+            self._expected.rule.restart()
         if held and tick.resting_since_ns is not None:
-            self._stall.rest(self._rest_from(tick.resting_since_ns, sample))
-        series = np.stack((times, bare))
+            rest = self._rest_from(tick.resting_since_ns, sample)
+            self._stall.rest(rest)
+            self._expected.rule.rest(rest)
         hung = not lost and self._hangs(tick, sample, series, allowance, held)
         # A step that may take longer keeps its allowance until progress is seen.
         self._allowance = allowance if self._stall.since == since else 0.0
@@ -321,16 +320,31 @@ class Judge:
     def _hangs(
         self, tick: Tick, sample: Sample, series: Floats, allowance: float, held: bool
     ) -> bool:
-        return self._stall.update(
+        """Whether the numbers stand still, by those that are named or by their expected values."""
+        stood = self._stall.active
+        against = self._steps_done(tick, sample, allowance)
+        hung = self._stall.update(
             self._signal.samples,
             series,
             allowance,
             self._signal.interval(),
             self._noise,
             self._loop,
-            against=self._steps_done(tick, sample, allowance),
+            against=against,
             held=held,
         )
+        if stood and not hung:
+            self._expected.rule.restart()
+        by_expected = self._expected.hang(allowance, self._loop, against, held)
+        if by_expected and not stood and not hung and not self._has_gained(sample, allowance):
+            self._stall.take_over(self._expected.rule, sample)
+        return self._stall.active
+
+    def _has_gained(self, sample: Sample, allowance: float) -> bool:
+        """Whether the level has risen by the minimum gain within the allowance."""
+        since = sample.time - allowance
+        before = next(item for item in self._signal.samples if item.time >= since)
+        return sample.level - before.level >= self._config.stall.minimum_gain
 
     def _steps_done(self, tick: Tick, sample: Sample, allowance: float) -> float:
         """Evidence of the plan that work went on within the allowance, nats."""

@@ -194,6 +194,12 @@ class StallRule:
         if self.baseline is not None and not self.active:
             self.since = max(min(self.since, time), self._start)
 
+    def take_over(self, other: StallRule, newest: Sample) -> None:
+        """Call the stall that ``other`` has found in other numbers of the same ticks."""
+        self.test, self.in_circles = other.test, other.in_circles
+        self.baseline, self.since = newest.level, other.since
+        self._set_active(True, newest)
+
     def _set_active(self, stalled: bool, newest: Sample) -> None:
         if stalled:
             self.active = True

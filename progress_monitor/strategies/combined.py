@@ -161,6 +161,7 @@ class Combined:
             text,
             stamp_ns=self._newest_ns,
             progress=progress,
+            expected=text.expected + progress - text.progress,
             spread=math.hypot(own, (text.progress - token.progress) / 2.0),
             success_probability=min(known, default=NAN),
             verdict=_agreed(text.verdict, token.verdict),

@@ -17,6 +17,7 @@ from progress_monitor.strategies.prompt_file import PromptFile
 from progress_monitor.strategies.reading import (
     Said,
     distribution,
+    expected_share,
     find_tags,
     first_readable,
     split_thought,
@@ -124,6 +125,7 @@ class ProcVLM:
             reasoning,
             success_probability=done,
             verdict=Verdict.DONE if steps == () else Verdict.NOT_DONE,
+            expected=expected_share(answer.number, 0.01),
         )
 
 

@@ -20,6 +20,7 @@ from progress_monitor.strategies.reading import (
     Tag,
     as_share,
     distribution,
+    expected_share,
     find_tags,
     first_readable,
     read_value,
@@ -147,6 +148,7 @@ class ProgressLM:
             reasoning,
             success_probability=done,
             verdict=Verdict.DONE if progress >= self._done_from else Verdict.NOT_DONE,
+            expected=expected_share(answer.number, scale),
         )
 
 

@@ -146,6 +146,15 @@ def distribution(
     return math.sqrt(variance), min(reached, 1.0)
 
 
+def expected_share(number: Sequence[tuple[float, float]], scale: float) -> float:
+    """Mean of ``value * scale``, clamped to 0..1, by pairs of (value, probability); NaN of none."""
+    total = sum(probability for _, probability in number)
+    if not total > 0.0:
+        return NAN
+    mean = sum(value * probability for value, probability in number) / total
+    return min(max(mean * scale, 0.0), 1.0)
+
+
 @functools.lru_cache(maxsize=16)
 def _tag_pattern(name: str) -> re.Pattern[str]:
     letters = r'\s*'.join(re.escape(letter) for letter in name)

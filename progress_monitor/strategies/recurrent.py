@@ -18,6 +18,7 @@ from progress_monitor.strategies.prompt_file import PromptFile
 from progress_monitor.strategies.reading import (
     Said,
     distribution,
+    expected_share,
     find_tags,
     first_readable,
     split_thought,
@@ -137,6 +138,7 @@ class Recurrent:
             thought,
             success_probability=done,
             verdict=Verdict.DONE if finished and not pending else Verdict.NOT_DONE,
+            expected=expected_share(answer.number, 0.01),
             thought=thought,
         )
 
