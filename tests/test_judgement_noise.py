@@ -380,3 +380,12 @@ def test_numbers_that_look_rounded_by_chance_are_called_once_they_are_due():
     rise = (0.34, 0.32, 0.36, 0.40, 0.54, 0.50)
     called = first_call([*rise, *np.full(40, 0.60)], 5.0, stall__grace_period=0.0)
     assert called == pytest.approx(0.5 * len(rise) + 5.0, abs=0.5)
+
+
+def test_a_number_between_two_steps_of_its_grid_stands_still():
+    """What it flickers by, before it is seen to, is taken for a gain over the end of the rise."""
+    rise = [0.19, 0.19, 0.29, 0.32, 0.35]
+    flicker = [0.36, 0.37, 0.36, 0.36, 0.36, 0.37, 0.37, 0.36, 0.36, 0.36, 0.37]
+    plateau = flicker + [0.37, 0.36] * 20
+    called = first_call([*rise, *plateau], 15.0)
+    assert called - 0.5 * len(rise) <= 15.0 + 3 * 0.5

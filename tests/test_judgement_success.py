@@ -54,3 +54,45 @@ def test_numbers_that_repeat_are_clear_whatever_scattered_before():
 def test_a_model_that_is_asked_seldom_needs_no_more_votes():
     """Its few numbers lie on a coarse grid by chance."""
     assert first_success([0.0, 0.25, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0]) == 6
+
+
+def called_at(numbers, allowance: float = 15.0) -> float:
+    """Seconds to the success by a model that takes 97 % for done, two ticks a second."""
+    judge = Judge(config(stall__allowance=allowance), TASK)
+    for index, number in enumerate(numbers):
+        steps, verdict = ((), Verdict.DONE) if number >= 0.97 else (STEP, Verdict.NOT_DONE)
+        stamp_ns = ns(1.0 + 0.5 * index)
+        estimate = Estimate(stamp_ns, number, NAN, steps, Evidence.GOOD, '', verdict=verdict)
+        judge.add(Tick(estimate, '' if not steps else STEP[0]))
+        if judge.success is not None:
+            return 0.5 * index
+    return math.inf
+
+
+def test_a_number_that_is_early_is_waited_out_at_the_pace_of_the_task():
+    """A model that is ten points early is so for long where the task is slow."""
+    slow = [*np.linspace(0.3, 0.84, 55), *[0.88] * 5, *[1.0] * 20]
+    first = 0.5 * slow.index(1.0)
+    assert called_at(slow) - first == 2.5
+    fast = [*np.linspace(0.1, 0.84, 10), 0.9, *[1.0] * 20]
+    assert called_at(fast) - 0.5 * fast.index(1.0) == 1.0
+
+
+def test_a_success_is_waited_for_by_no_more_than_a_sixth_of_the_allowance():
+    paused = [*np.linspace(0.1, 0.88, 20), *[0.88] * 40, *[1.0] * 30]
+    first = 0.5 * paused.index(1.0)
+    assert called_at(paused, allowance=60.0) - first <= 10.0
+    assert called_at(paused, allowance=15.0) - first == 2.5
+    assert called_at(paused, allowance=4.0) - first == 1.0
+
+
+def test_numbers_that_stay_at_the_top_are_clear_on_any_grid():
+    """As named by the checkpoint: on a grid of two points by chance, after a steep rise."""
+    numbers = [0.3, 0.34, 0.36, 0.4, 0.62, 0.78, 0.88, 0.96, *[1.0] * 8]
+    before = [0.36] * 20
+    assert called_at([*before, *numbers]) < math.inf
+
+
+def test_a_last_step_at_a_standstill_is_no_success_however_near_the_number():
+    """What a finished scene and one that hangs before its last step look like are the same."""
+    assert called_at([*np.linspace(0.1, 0.96, 30), *[0.96] * 60]) == math.inf

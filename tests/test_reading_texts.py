@@ -11,6 +11,7 @@ from progress_monitor.strategies.reading import (
     Said,
     as_share,
     distribution,
+    expected_share,
     find_tags,
     first_readable,
     read_value,
@@ -276,6 +277,12 @@ def test_distributions_give_spread_and_mass():
     assert spread == pytest.approx(0.0433, abs=1e-4)
     assert mass == pytest.approx(0.75)
     assert all(math.isnan(value) for value in distribution((), 0.01, 0.95))
+
+
+def test_the_expected_value_of_a_distribution_is_a_share():
+    assert expected_share(((60.0, 1.0), (70.0, 3.0)), 0.01) == pytest.approx(0.675)
+    assert expected_share(((0.4, 1.0),), 1.0) == pytest.approx(0.4)
+    assert math.isnan(expected_share((), 0.01))
 
 
 NASTY = (
