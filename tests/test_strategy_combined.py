@@ -89,6 +89,17 @@ def test_the_token_moves_the_texts_progress_between_texts():
     assert _half(strategy, 1.0).progress == pytest.approx(0.5)
 
 
+def test_the_token_moves_the_expected_value_as_far_as_the_number():
+    strategy = _strategy()
+    said = '1. Pull it.\n<progress>50%</progress>'
+    first = _text(strategy, said, 0.0, ((40.0, 0.5), (50.0, 0.5)))
+    assert first.expected == pytest.approx(0.45)
+    _token(strategy, -3.4, 0.0)
+    moved = _token(strategy, -2.8, 0.5)
+    assert moved.progress > 0.5
+    assert moved.expected - 0.45 == pytest.approx(moved.progress - 0.5)
+
+
 def test_a_token_of_the_texts_own_frames_moves_nothing():
     strategy = _strategy()
     _token(strategy, -3.4, 0.5)

@@ -86,6 +86,7 @@ def test_steps_number_and_spread_are_read():
     assert estimate.progress == 0.42
     assert estimate.spread == pytest.approx(0.28)
     assert estimate.success_probability == pytest.approx(0.5)
+    assert estimate.expected == pytest.approx(0.68)
     assert estimate.remaining_steps == ('Reach the handle.', 'Pull the drawer open.')
     assert estimate.evidence is Evidence.GOOD
     assert estimate.verdict is Verdict.NOT_DONE
