@@ -11,14 +11,13 @@ from dataclasses import replace
 from progress_monitor.config import MonitorConfig
 from progress_monitor.judgement.allowance import StepAllowances
 from progress_monitor.judgement.clock import ObservedClock, Suspension
-from progress_monitor.judgement.expected import ExpectedNumbers
 from progress_monitor.judgement.looping import LoopRule
-from progress_monitor.judgement.noise import Floats
 from progress_monitor.judgement.regression import RegressionRule
 from progress_monitor.judgement.reports import Report, Reports
-from progress_monitor.judgement.rest import STEP_NATS, RestEvidence
+from progress_monitor.judgement.rest import RestEvidence
 from progress_monitor.judgement.signal import Sample
-from progress_monitor.judgement.stall import StallRule, onset
+from progress_monitor.judgement.stall import onset
+from progress_monitor.judgement.standstill import Standstill
 from progress_monitor.judgement.success import SuccessRule
 from progress_monitor.judgement.tick import Tick
 from progress_monitor.judgement.track import Track
@@ -56,8 +55,8 @@ class Judge:
         self._track = Track(config.signal)
         self._signal, self._noise = self._track.signal, self._track.noise
         self._rest = RestEvidence(config.evidence.still_after)
-        self._stall = StallRule(stall)
-        self._expected = ExpectedNumbers(config.signal, stall)
+        self._standstill = Standstill(config, self._track)
+        self._stall = self._standstill.rule
         self._regression = RegressionRule(
             regression, max(stall.minimum_gain, 0.25 * regression.drop), stall.release
         )
@@ -68,7 +67,6 @@ class Judge:
         self._counted_ns: deque[int] = deque(maxlen=SETTLED_BY)
         self._moved = False
         self._allowance = 0.0
-        self._steps: list[tuple[float, int]] = []
 
     @property
     def stall(self) -> StallReport | None:
@@ -110,8 +108,7 @@ class Judge:
     @property
     def doubt(self) -> str:
         """Why it cannot be told whether the task goes on; empty where it can."""
-        told = self._expected.known and not self._expected.rule.cannot_tell
-        told = told or not self._stall.cannot_tell
+        told = not self._standstill.cannot_tell
         if told or self._success.active or self._reports.stalled:
             return ''
         return (
@@ -145,13 +142,11 @@ class Judge:
     def rebase(self) -> None:
         """Measure from the next estimate on; calls that stand, stand."""
         self._signal.clear()
-        self._expected.clear()
+        self._standstill.clear()
         self._clock.hold()
         self._rest.restart()
         self._progress_at_rest = NAN
         self._counted_ns.clear()
-        if not self._stall.active:
-            self._stall.restart()
         if not self._regression.active:
             self._regression.restart()
         self._loop.restart()
@@ -173,7 +168,7 @@ class Judge:
             self._report_success(False, self._reports.success.event_id, stamp_ns)
         self._success.restart()
         self._signal.clear()
-        self._expected.clear()
+        self._standstill.clear()
         self._restart_rules()
         self._clock.hold()
         self._suspension.begin(now_ns, duration_s)
@@ -248,7 +243,7 @@ class Judge:
     def _filter(self, tick: Tick, time: float, held: bool) -> Sample:
         estimate = tick.estimate
         stamp_ns, spread = estimate.stamp_ns, estimate.spread
-        self._expected.add(tick, time, held)
+        self._standstill.add(tick, time, held)
         if held:
             return self._track.keep(time, stamp_ns, self._progress_at_rest, spread)
         sample = self._track.add(time, stamp_ns, estimate.progress, spread, tick.frames)
@@ -257,8 +252,7 @@ class Judge:
         return sample
 
     def _restart_rules(self) -> None:
-        self._stall.restart()
-        self._expected.rule.restart()
+        self._standstill.restart()
         self._regression.restart()
         self._loop.restart()
         self._allowance = 0.0
@@ -287,18 +281,15 @@ class Judge:
     def _judge_motion(self, tick: Tick, sample: Sample, held: bool) -> None:
         since = self._stall.since
         allowance = max(self._allowances.of(tick.step), self._allowance)
-        series = self._track.series
-        lost = self._regression.update(sample, series[1], tick.undone, self._noise)
+        numbers = self._track.series[1]
+        lost = self._regression.update(sample, numbers, tick.undone, self._noise)
         looping = self._loop.update(sample, allowance, self._noise)
         if lost:
             # What was reached before the fall is no baseline for the climb after it.
-            self._stall.restart()
-            self._expected.rule.restart()
+            self._standstill.restart()
         if held and tick.resting_since_ns is not None:
-            rest = self._rest_from(tick.resting_since_ns, sample)
-            self._stall.rest(rest)
-            self._expected.rule.rest(rest)
-        hung = not lost and self._hangs(tick, sample, series, allowance, held)
+            self._standstill.rest(self._rest_from(tick.resting_since_ns, sample))
+        hung = not lost and self._standstill.update(tick, sample, allowance, self._loop, held)
         # A step that may take longer keeps its allowance until progress is seen.
         self._allowance = allowance if self._stall.since == since else 0.0
         if looping:
@@ -316,42 +307,6 @@ class Judge:
         samples = reversed(self._signal.samples)
         seen = itertools.takewhile(lambda item: item.stamp_ns >= stamp_ns, samples)
         return min((item.time for item in seen), default=sample.time)
-
-    def _hangs(
-        self, tick: Tick, sample: Sample, series: Floats, allowance: float, held: bool
-    ) -> bool:
-        """Whether the numbers stand still, by those that are named or by their expected values."""
-        stood = self._stall.active
-        against = self._steps_done(tick, sample, allowance)
-        hung = self._stall.update(
-            self._signal.samples,
-            series,
-            allowance,
-            self._signal.interval(),
-            self._noise,
-            self._loop,
-            against=against,
-            held=held,
-        )
-        if stood and not hung:
-            self._expected.rule.restart()
-        by_expected = self._expected.hang(allowance, self._loop, against, held)
-        if by_expected and not stood and not hung and not self._has_gained(sample, allowance):
-            self._stall.take_over(self._expected.rule, sample)
-        return self._stall.active
-
-    def _has_gained(self, sample: Sample, allowance: float) -> bool:
-        """Whether the level has risen by the minimum gain within the allowance."""
-        since = sample.time - allowance
-        before = next(item for item in self._signal.samples if item.time >= since)
-        return sample.level - before.level >= self._config.stall.minimum_gain
-
-    def _steps_done(self, tick: Tick, sample: Sample, allowance: float) -> float:
-        """Evidence of the plan that work went on within the allowance, nats."""
-        self._steps.append((sample.time, tick.done_steps))
-        while self._steps[0][0] < sample.time - allowance:
-            self._steps.pop(0)
-        return STEP_NATS * (tick.done_steps - self._steps[0][1])
 
     def _call(self, cause: StallCause, tick: Tick, sample: Sample, why: str = '') -> None:
         """Report a stall, unless the same cause is being reported already."""
