@@ -78,6 +78,35 @@ def test_a_number_that_is_early_is_waited_out_at_the_pace_of_the_task():
     assert called_at(fast) - 0.5 * fast.index(1.0) == 1.0
 
 
+def test_a_number_that_is_early_is_waited_out_while_nobody_can_see_the_task():
+    """Every second answer is refused, so that observed time stands still."""
+    judge = Judge(config(stall__allowance=15.0), TASK)
+    called = math.inf
+    for index, number in enumerate([*np.linspace(0.3, 0.84, 20), *[0.88] * 3, *[1.0] * 20]):
+        steps, verdict = ((), Verdict.DONE) if number >= 0.97 else (STEP, Verdict.NOT_DONE)
+        seconds = 1.0 + index
+        judge.add(
+            Tick(Estimate(ns(seconds), number, NAN, steps, Evidence.GOOD, '', verdict=verdict))
+        )
+        judge.hold()
+        if judge.success is not None:
+            called = min(called, index - 23)
+    assert called == 3
+
+
+def test_a_success_after_stamps_that_start_again_is_called():
+    judge = Judge(config(stall__allowance=15.0), TASK)
+    for start, numbers in ((900.0, [0.86] * 4 + [0.97] * 2), (1.0, [0.97, *[1.0] * 6])):
+        for index, number in enumerate(numbers):
+            estimate = Estimate(
+                ns(start + 0.5 * index), number, NAN, (), Evidence.GOOD, '', verdict=Verdict.DONE
+            )
+            judge.add(Tick(estimate))
+        if judge.success is None:
+            judge.clock_went_back()
+    assert judge.success is not None
+
+
 def test_a_success_is_waited_for_by_no_more_than_a_sixth_of_the_allowance():
     paused = [*np.linspace(0.1, 0.88, 20), *[0.88] * 40, *[1.0] * 30]
     first = 0.5 * paused.index(1.0)

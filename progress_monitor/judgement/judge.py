@@ -262,7 +262,7 @@ class Judge:
         estimate = tick.estimate
         before = self._success.active
         allowance = self._allowances.of(tick.step)
-        now = self._success.update(estimate, sample.time, allowance, self._noise)
+        now = self._success.update(estimate, allowance, self._noise)
         if now == before:
             return now
         if now:

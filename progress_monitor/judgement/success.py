@@ -23,7 +23,8 @@ class Lead:
     """Whether numbers have been high for as long as they may have been early.
 
     A number that is early by what lies between ``low`` and ``high`` is early by the time that the
-    task takes for it. That time is taken from its own rise between the two.
+    task takes for it. That time is taken from its own rise between the two. It is that of the
+    stamps: the task goes on while nobody can see it.
     """
 
     def __init__(self, low: float, high: float) -> None:
@@ -37,8 +38,10 @@ class Lead:
     def update(self, number: float, time: float, longest: float) -> bool:
         """Take in one number and return whether the lead is over.
 
-        :param time: observed time, s; :param longest: what is waited for at the most, s.
+        :param time: of its stamp, s; :param longest: what is waited for at the most, s.
         """
+        if self._neared is not None and time < self._neared:
+            self.restart()
         if number < self._low:
             self.restart()
             return False
@@ -81,13 +84,14 @@ class SuccessRule:
         self._recent.clear()
         self._lead.restart()
 
-    def update(self, estimate: Estimate, time: float, allowance: float, noise: NoiseModel) -> bool:
+    def update(self, estimate: Estimate, allowance: float, noise: NoiseModel) -> bool:
         """Judge one tick and return whether the task is done.
 
-        :param time: observed time, s; :param allowance: for the present step, s.
+        :param allowance: for the present step, s.
         """
         self._recent.append(estimate.progress)
-        lead_over = self._lead.update(estimate.progress, time, MOST_PATIENCE * allowance)
+        time, longest = estimate.stamp_ns * 1e-9, MOST_PATIENCE * allowance
+        lead_over = self._lead.update(estimate.progress, time, longest)
         done = (
             estimate.progress >= self._config.progress
             and estimate.verdict is Verdict.DONE
