@@ -385,7 +385,7 @@ def test_numbers_that_look_rounded_by_chance_are_called_once_they_are_due():
 def test_a_number_between_two_steps_of_its_grid_stands_still():
     """What it flickers by, before it is seen to, is taken for a gain over the end of the rise."""
     rise = [0.19, 0.19, 0.29, 0.32, 0.35]
-    flicker = [0.36, 0.37, 0.36, 0.36, 0.36, 0.37, 0.37, 0.36, 0.36, 0.36, 0.37]
-    plateau = flicker + [0.37, 0.36] * 20
+    flicker = [0.36, 0.37, *[0.36] * 4, 0.37, 0.37, *[0.36] * 4, *[0.37] * 4]
+    plateau = flicker + [0.36, 0.37, 0.37] * 8
     called = first_call([*rise, *plateau], 15.0)
     assert called - 0.5 * len(rise) <= 15.0 + 3 * 0.5
