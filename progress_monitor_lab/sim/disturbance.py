@@ -113,6 +113,21 @@ class Wrist:
         return _moved(image, 4.0 * swing[0], 0.05 * swing[1], 0.05 * swing[2], zoom)
 
 
+class Steadied:
+    """What is shown of a camera that sways or was knocked: another view, nearly still."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._angle = float(rng.uniform(-4.0, 4.0))
+        self._shift = rng.uniform(-0.05, 0.05, 2)
+        self._zoom = float(rng.uniform(1.0, 1.14))
+
+    def __call__(self, image: Picture, seconds: float) -> Picture:
+        right, down = self._shift + self._rng.normal(0.0, 0.003, 2)
+        angle = self._angle + float(self._rng.normal(0.0, 0.2))
+        return _moved(image, angle, right, down, self._zoom)
+
+
 def _moved(image: Picture, angle: float, right: float, down: float, zoom: float) -> Picture:
     """``image`` turned by degrees about its middle and moved by shares of its sides."""
     height, width = image.shape[:2]

@@ -1,6 +1,8 @@
 """Second phase: the language model learns to answer from what the sighted tower sees.
 
-The tower is frozen, so every frame's features are computed once and kept.
+The tower is frozen, so every frame's features are computed once and kept. With ``--teacher``
+half of the loss in ProcVLM's form is what that checkpoint says of the undisturbed pictures: what
+was known is kept (arXiv 1606.09282), and disturbed cameras are stood (arXiv 1911.04252).
 
     python -m progress_monitor_lab.training.train_language EPISODES RUN CHECKPOINT --minutes 40
 """
@@ -33,6 +35,8 @@ TOKENS_OF_BATCH = 4200
 DIGIT_WEIGHT, CHANCE_WEIGHT = 2.0, 4.0
 CHECKPOINT_STEPS = 400
 FOREIGN_IMAGES = 4000
+# The form that a teacher knows, and its share in the loss.
+TAUGHT_FORM, TAUGHT = 'procvlm', 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +145,13 @@ def loss_of(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     return (losses * weights).sum() / weights.sum()
 
 
+def taught_loss_of(logits: torch.Tensor, batch: Batch, taught: torch.Tensor) -> torch.Tensor:
+    """As ``loss_of``, in part against what a teacher says (m, vocabulary) at the same positions."""
+    weights = batch.weights[batch.targets >= 0]
+    losses = nn.functional.cross_entropy(logits, taught.softmax(-1), reduction='none')
+    return torch.lerp(loss_of(logits, batch), (losses * weights).sum() / weights.sum(), TAUGHT)
+
+
 @torch.no_grad()
 def see_all(model: Any, corpus: Corpus, vary: bool) -> torch.Tensor:
     """Features of every frame, float16; with ``vary`` half of them under another light."""
@@ -204,10 +215,12 @@ def main() -> None:
     parser.add_argument('run', type=Path)
     parser.add_argument('checkpoint', type=Path, help='folder to write the checkpoint to')
     parser.add_argument('--start', type=Path, help='checkpoint to go on from, not RUN/sighted')
+    parser.add_argument('--teacher', type=Path, help='checkpoint with the same tower to learn from')
     parser.add_argument('--minutes', type=float, default=40.0)
     parser.add_argument('--rate', type=float, default=1.5e-3)
     arguments = parser.parse_args()
-    train = load(arguments.episodes, held_out=False).disturbed(3).with_foreign(FOREIGN_IMAGES, 3)
+    plain = load(arguments.episodes, held_out=False)
+    train = plain.disturbed(3).with_foreign(FOREIGN_IMAGES, 3)
     held_out = load(arguments.episodes, held_out=True).with_foreign(FOREIGN_IMAGES // 10, 4)
     source = arguments.start or arguments.run / 'start'
     collate = Collator(source)
@@ -218,6 +231,14 @@ def main() -> None:
     batch_attention(model)
     seen, unseen = see_all(model, train, vary=True), see_all(model, held_out, vary=False)
     print(f'{len(seen)} frames seen', flush=True)
+    teacher = undisturbed = None
+    if arguments.teacher:
+        teacher = Qwen3VLForConditionalGeneration.from_pretrained(
+            arguments.teacher, dtype=torch.float32
+        )
+        # The pictures of other scenes come last.
+        undisturbed = torch.cat([see_all(model, plain, vary=False), seen[-train.foreign :]])
+        print('teacher', validate(teacher, collate, held_out, unseen), flush=True)
     parameters = list(model.model.language_model.parameters())
     optimizer = torch.optim.AdamW(
         parameters, lr=arguments.rate, weight_decay=0.05, betas=(0.9, 0.98)
@@ -230,8 +251,15 @@ def main() -> None:
     sampler = Sampler(train, int(clock.share * 1e6))
     step, recent = 0, []
     while clock.share < 1.0:
-        batch = collate.draw(sampler, sampler.form())
-        loss = loss_of(answer_logits(model, batch, seen), batch)
+        form = sampler.form()
+        batch = collate.draw(sampler, form)
+        logits = answer_logits(model, batch, seen)
+        if teacher is not None and undisturbed is not None and form == TAUGHT_FORM:
+            with torch.no_grad():
+                taught = answer_logits(teacher, batch, undisturbed)
+            loss = taught_loss_of(logits, batch, taught)
+        else:
+            loss = loss_of(logits, batch)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
