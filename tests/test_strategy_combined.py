@@ -81,6 +81,16 @@ def test_a_token_that_costs_more_than_a_text_is_read_where_it_decides():
     assert _sessions(strategy) == ['procvlm']
 
 
+def test_a_token_that_costs_more_is_there_when_a_slow_model_says_done_at_last():
+    strategy = _strategy()
+    _half(strategy, 0.0)
+    strategy.read((Scored((-3.4, -9.0), DecodeStats(2.0)),), View((), ns(0.5)))
+    _text(strategy, '1. Pull it.\n<progress>70%</progress>', 5.0)
+    assert _sessions(strategy) == ['procvlm']
+    _text(strategy, '1. Pull it.\n<progress>90%</progress>', 10.0)
+    assert _sessions(strategy) == ['procvlm', 'topreward']
+
+
 def test_the_token_moves_the_texts_progress_between_texts():
     strategy = _strategy()
     _half(strategy, 0.0)

@@ -4,8 +4,8 @@ The text's progress leads. Between two texts it is moved by what the token readi
 the text's frames, and it is drawn towards the token's by the share that was measured to leave the
 least error. Disagreement widens the spread and lowers the probability of success, and success needs
 both. A token that costs more than a text would take texts' time without telling as much, so it is
-read only where it decides: once the text says done. Stamps of the estimates never go back: a text
-that comes in late is published at the newest stamp read.
+read only where it decides: once the text says done, or will if it gains as much again. Stamps of
+the estimates never go back: a text that comes in late is published at the newest stamp read.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Combined:
         self._text_strategy.reset()
         self._token_strategy.reset()
         self._text: Estimate | None = None
+        self._gain = 0.0
         self._listens = False
         self._token: Estimate | None = None
         self._token_views: dict[int, View] = {}
@@ -88,7 +89,7 @@ class Combined:
         questions = self._text_strategy.ask(view, memory)
         if token is None:
             return questions
-        if self._dear() and (self._text is None or self._text.verdict is not Verdict.DONE):
+        if self._dear() and not self._is_due():
             self._token, self._token_at, self._base = None, {}, NAN
             return questions
         return questions + self._token_strategy.ask(token, memory)
@@ -119,6 +120,12 @@ class Combined:
         known = bool(self._token_ms and self._text_ms)
         return known and statistics.median(self._token_ms) > statistics.median(self._text_ms)
 
+    def _is_due(self) -> bool:
+        """Whether the next text may say that the task is done."""
+        if self._text is None:
+            return False
+        return self._text.verdict is Verdict.DONE or self._text.progress + self._gain >= 1.0
+
     def _take_token(self, token: Estimate) -> None:
         if self._token is None or token.stamp_ns >= self._token.stamp_ns:
             self._token = token
@@ -126,6 +133,8 @@ class Combined:
         self._find_base()
 
     def _take_text(self, text: Estimate) -> None:
+        if self._text is not None:
+            self._gain = text.progress - self._text.progress
         self._text = text
         self._find_base()
 
