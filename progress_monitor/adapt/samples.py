@@ -46,10 +46,14 @@ ELSEWHERE = (
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One question and its answer; a frame's ``uid`` is the index of its picture in the pool."""
+    """One question and its answer; a frame's ``uid`` is the index of its picture in the pool.
+
+    The last ``cameras`` frames are the newest sample of the monitor.
+    """
 
     parts: tuple[str | Frame, ...]
     answer: str
+    cameras: int = 1
 
 
 class Pool:
@@ -149,7 +153,7 @@ class Sampler:
         reason = demonstration.reason if task == demonstration.task else ''
         said = self._wording.answer(progress, steps[stage:], reason)
         memory = self._memory(demonstration, steps, indices, stage, rng)
-        return Sample(self._parts(pictures, task, memory), said)
+        return Sample(self._parts(pictures, task, memory), said, demonstration.cameras)
 
     def of(self, rendition: Rendition, last: int, count: int) -> Sample:
         """What the monitor asks at a sample of a run that has gone well until then."""
@@ -165,7 +169,9 @@ class Sampler:
             float(demonstration.progress[last]), steps[stage:], demonstration.reason
         )
         memory = done_sentence(steps[:before]) if self._config.memory.in_prompt else ''
-        return Sample(self._parts(pictures, demonstration.task, memory), said)
+        return Sample(
+            self._parts(pictures, demonstration.task, memory), said, demonstration.cameras
+        )
 
     def _window(
         self, demonstration: Demonstration, count: int, rng: np.random.Generator

@@ -145,7 +145,7 @@ class Trainer:
         return float(np.mean(losses))
 
     def _losses(self, batch: Batch, eyes: Eyes) -> tuple[torch.Tensor, torch.Tensor]:
-        seen = eyes.see(batch.pictures)
+        seen = eyes.see(batch.pictures, batch.newest)
         return answer_losses(self.model, batch, seen, self._collate.digits)
 
     def _read(self, held_out: Sequence[Sample], eyes: Eyes) -> None:
