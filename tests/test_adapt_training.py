@@ -102,7 +102,7 @@ def test_the_adapter_loads_over_its_base(trained: Path, base: str, quantization:
 
 
 def test_the_first_word_and_the_digits_of_the_progress_weigh_more(base: str) -> None:
-    collate = Collator(VLM.from_pretrained(base, device='cpu'), 3.0)
+    collate = Collator(VLM.from_pretrained(base, device='cpu'), 3.0, 3.0)
     pool = Pool()
     frame = pool.frame(pool.add(np.zeros((64, 64, 3), np.uint8)))
     answers = [
@@ -173,7 +173,7 @@ def test_old_data_in_the_published_form_is_read_and_what_is_none_is_named(tmp_pa
     (tmp_path / 'qa_pairs.jsonl').write_text(json.dumps(row) + '\n')
     pool = Pool()
     replay = Replay.read(tmp_path, pool, 64 * 64, 32)
-    assert len(pool.images) == 1
+    assert len(pool) == 1
     assert replay.tasks == ('open the door',)
     assert replay.samples[0].parts[-1] == 'How far is the task "open the door"?'
     assert replay.samples[0].answer == '<progress>12.00%</progress>'

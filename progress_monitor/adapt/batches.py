@@ -24,8 +24,6 @@ from progress_monitor.vlm.text import base_model
 
 _END_OF_TURN = '<|im_end|>'
 _NUMBER = re.compile(r'<progress>([\d.]+)%')
-SPREAD = 3.0
-"""Points around the true progress that are nearly right."""
 MOST_AT_ONCE = 64
 
 
@@ -89,11 +87,13 @@ class Batch(Rows):
 class Collator:
     """Builds batches with the prompt builder that the monitor asks with."""
 
-    def __init__(self, vlm: VLM, telling_weight: float) -> None:
+    def __init__(self, vlm: VLM, telling_weight: float, spread: float) -> None:
+        """See ``Recipe`` for the weight and the spread."""
         self._builder = vlm.prompts
         tokenizer = vlm.tokenizer
         self._end = int(tokenizer.convert_tokens_to_ids(_END_OF_TURN))
         self._telling_weight = telling_weight
+        self._number_spread = spread
         self.digits = torch.tensor(
             [tokenizer.convert_tokens_to_ids(digit) for digit in '0123456789']
         )
@@ -136,18 +136,19 @@ class Collator:
         weights[places] = self._telling_weight
         whole = len(found[1].partition('.')[0])
         if len(places) == digits and whole <= 2:
-            for place, share in zip(places, digit_shares(float(found[1]), whole), strict=False):
+            near = digit_shares(float(found[1]), whole, self._number_spread)
+            for place, share in zip(places, near, strict=False):
                 shares[place] = torch.from_numpy(share)
 
 
-def digit_shares(percent: float, count: int) -> list[NDArray[np.float32]]:
+def digit_shares(percent: float, count: int, spread: float) -> list[NDArray[np.float32]]:
     """Shares (10,) of the digits before the point of ``percent``, which are ``count``, 1 or 2.
 
     A digit is as likely as the numbers around ``percent`` that have it, given the digits before: to
     the model 39 and 40 are as far apart as any two numbers unless it is told.
     """
     numbers = np.arange(10**count)
-    near = np.exp(-0.5 * ((numbers - percent) / SPREAD) ** 2).reshape((10,) * count)
+    near = np.exp(-0.5 * ((numbers - percent) / spread) ** 2).reshape((10,) * count)
     if count == 1:
         found = [near]
     else:
@@ -163,8 +164,11 @@ class Eyes:
         self._pool = pool
         self._learns = learns
         self._kept: dict[int, tuple[torch.Tensor, ...]] = {}
+        self._noise: list[torch.Tensor] = []
 
-    def see(self, pictures: Sequence[int], newest: Collection[int] = ()) -> list[torch.Tensor]:
+    def see(
+        self, pictures: Sequence[int], newest: Collection[int] = (), blurred: bool = False
+    ) -> list[torch.Tensor]:
         """Embeddings (tokens, hidden) of all ``pictures``, and the deepstack features behind.
 
         A tower that learns does so from ``newest`` alone: the others cost less, and say the same.
@@ -178,24 +182,44 @@ class Eyes:
                 found.update(self._encode([item for item in wanted if item in newest]))
         else:
             found = self._kept
-            with torch.no_grad():
+            with _half_precision(self._vlm.device), torch.no_grad():
                 for index, layers in self._encode([item for item in wanted if item not in found]):
                     found[index] = tuple(layer.half().cpu() for layer in layers)
+        if blurred and self._noise:
+            found = {index: self._blurred(found[index]) for index in wanted}
         return [
             torch.cat([found[index][layer] for index in pictures])
             for layer in range(len(found[pictures[0]]))
         ]
 
+    def blur(self, share: float, pictures: Sequence[int]) -> None:
+        """Blur pictures that are learnt from by this share of how far these, of one size, differ.
+
+        Noise on what a regression reads makes it a ridge (Bishop 1995): it looks at all that tells
+        the progress, of which another run shows a part.
+        """
+        with torch.no_grad():
+            self._noise = [
+                share * layer.float().reshape(len(pictures), -1, layer.shape[-1]).std(0).mean(0)
+                for layer in self.see(pictures)
+            ]
+
+    def _blurred(self, layers: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return tuple(
+            layer + (scale * torch.randn(layer.shape, device=scale.device)).to(layer)
+            for layer, scale in zip(layers, self._noise, strict=True)
+        )
+
     def features(self, index: int) -> VisionFeatures:
         """What the tower makes of one picture now."""
-        return architecture_of(self._vlm).vision.encode(self._pool.images[index])
+        return architecture_of(self._vlm).vision.encode(self._pool.image(index))
 
     def _encode(self, indices: Sequence[int]) -> Iterator[tuple[int, tuple[torch.Tensor, ...]]]:
         """Features of many pictures at once, by their index."""
         form, tower = self._vlm.images, base_model(self._vlm.model).model.visual
         for first in range(0, len(indices), MOST_AT_ONCE):
             part = indices[first : first + MOST_AT_ONCE]
-            images = [self._pool.images[index] for index in part]
+            images = [self._pool.image(index) for index in part]
             grids = torch.tensor([(1, *form.grid(image)) for image in images])
             place = self._vlm.device, self._vlm.dtype
             seen = tower(

@@ -57,19 +57,33 @@ class Sample:
 
 
 class Pool:
-    """Pictures that samples show, each once: ``images`` are (height, width, 3) uint8."""
+    """Pictures that samples show, each once; what a look makes of one is made when it is wanted.
+
+    A demonstration is seen in more ways than memory could hold.
+    """
 
     def __init__(self) -> None:
-        self.images: list[Picture] = []
+        self._entries: list[tuple[Picture, Look, int]] = []
 
-    def add(self, image: Picture) -> int:
-        """Keep a picture; its index."""
-        self.images.append(image)
-        return len(self.images) - 1
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, image: Picture, look: Look | None = None, seed: int = 0) -> int:
+        """Keep a picture (height, width, 3) uint8, to be seen as ``look`` shows it; its index.
+
+        :param seed: of the noise that the look adds.
+        """
+        self._entries.append((image, look or Look.plain(), seed))
+        return len(self._entries) - 1
+
+    def image(self, index: int) -> Picture:
+        """The picture as it is seen."""
+        image, look, seed = self._entries[index]
+        return look.apply(image, np.random.default_rng(seed))
 
     def frame(self, index: int) -> Frame:
-        """The picture as a frame of a question."""
-        return Frame(index, 'camera', index, self.images[index])
+        """The picture as a frame of a question, of which its size alone is right."""
+        return Frame(index, 'camera', index, self._entries[index][0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +99,8 @@ def render(
 ) -> Rendition:
     """Put all pictures of a demonstration into the pool, as ``look`` shows them."""
     rows = [
-        [pool.add(look.apply(image, rng)) for image in sample] for sample in demonstration.images
+        [pool.add(image, look, int(rng.integers(2**32))) for image in sample]
+        for sample in demonstration.images
     ]
     return Rendition(demonstration, np.array(rows, np.int64))
 
