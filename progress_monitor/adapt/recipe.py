@@ -83,13 +83,14 @@ SMALL = Recipe(
     at_once=12,
     read_every=80,
     patience=4,
-    looks=60,
+    looks=240,
     pictures_per_sample=3,
     # It has seen one cell only: what stands elsewhere in the next run is a new scene to it.
     strength=5.0 / 3.0,
     telling_weight=6.0,
     # With less, what looks new is taken for some place of the demonstration that it resembles.
     spread=8.0,
+    blur=0.35,
 )
 
 

@@ -25,7 +25,7 @@ from progress_monitor.types import Clip, Frame, Recollection, View
 
 SINGLE = 0.4
 STILL, PAUSED, REVERSED = 0.25, 0.2, 0.15
-FINISHED, NEAR_END = 0.25, 0.2
+FINISHED, NEAR_END = 0.35, 0.2
 OTHER_TASK, OTHER_SCENE, PREFIX = 0.07, 0.06, 0.06
 MEMORY_MISSING, MEMORY_WRONG = 0.25, 0.2
 # Shortest and longest way from frame to frame, in samples of the monitor: a demonstration is often
@@ -199,12 +199,15 @@ class Sampler:
         length = len(demonstration.stage)
         end = int(np.argmax(demonstration.progress >= demonstration.progress[-1]))
         finished = demonstration.done and rng.random() < FINISHED
+        stride = self._config.window.sample_period / demonstration.period_s
         if finished or end == 0:
             last = int(rng.integers(end, length))
         else:
+            # What the monitor's next sample will show as done looks like it, and is neither.
+            before = max(end - round(stride), 1) if demonstration.done else end
             # Whether it is done hangs on details: what comes before it is asked about more often.
-            last = int(rng.integers(end - max(end // 8, 1) if rng.random() < NEAR_END else 0, end))
-        stride = self._config.window.sample_period / demonstration.period_s
+            near = max(before - max(end // 8, 1), 0)
+            last = int(rng.integers(near if rng.random() < NEAR_END else 0, before))
         indices = window(min(last, end), count, stride * rng.uniform(*STRIDES), rng)
         indices[-1] = last
         kind = rng.random()
