@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from progress_monitor.__main__ import main
 from progress_monitor.adapt.adapting import Adapted, Options, adapt
 from progress_monitor.adapt.annotation import Annotation, Stage, write
-from progress_monitor.adapt.batches import Collator
+from progress_monitor.adapt.batches import Collator, Eyes
 from progress_monitor.adapt.playing import Curve
 from progress_monitor.adapt.recipe import PROCVLM, Recipe, recipe_for
 from progress_monitor.adapt.replay import Replay, ReplayError
@@ -99,6 +100,34 @@ def test_each_demonstration_has_its_steps(
 def test_the_adapter_loads_over_its_base(trained: Path, base: str, quantization: str) -> None:
     vlm = VLM.from_pretrained(base, quantization, 'cpu', adapters=(str(trained),))
     assert any('made for' in note for note in vlm.notes)
+
+
+def test_pictures_are_seen_together_as_the_monitor_sees_each_and_blurred_on_demand(
+    base: str,
+) -> None:
+    rng = np.random.default_rng(0)
+    pool = Pool()
+    for _ in range(6):
+        pool.add(rng.integers(0, 255, (64, 64, 3)).astype(np.uint8))
+    vlm = VLM.from_pretrained(base, device='cpu')
+    eyes = Eyes(vlm, pool, False)
+    seen = eyes.see([2, 0, 2])
+    for layer, alone in zip(seen, _layers(eyes, (2, 0, 2)), strict=True):
+        assert np.allclose(layer.float(), alone, atol=0.02 * float(abs(alone).max()))
+    eyes.blur(0.5, range(6))
+    assert all(np.array_equal(a, b) for a, b in zip(seen, eyes.see([2, 0, 2]), strict=True))
+    blurred = eyes.see([2, 0, 2], blurred=True)
+    count = len(blurred[0]) // 3
+    first, third = blurred[0][:count], blurred[0][2 * count :]
+    assert np.array_equal(first, third), 'one picture is one picture'
+    assert not np.allclose(first.float(), seen[0][:count].float(), atol=1e-3)
+
+
+def _layers(eyes: Eyes, pictures: Sequence[int]) -> list[np.ndarray]:
+    found = [eyes.features(index) for index in pictures]
+    embedding = [item.embedding.detach().numpy() for item in found]
+    deep = [[layer.detach().numpy() for layer in item.deepstack] for item in found]
+    return [np.concatenate(embedding), *(np.concatenate(part) for part in zip(*deep, strict=True))]
 
 
 def test_the_first_word_and_the_digits_of_the_progress_weigh_more(base: str) -> None:
