@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from progress_monitor.__main__ import main
 from progress_monitor.adapt.adapting import Adapted, Options, adapt
 from progress_monitor.adapt.annotation import Annotation, Stage, write
-from progress_monitor.adapt.batches import Collator
+from progress_monitor.adapt.batches import Collator, Eyes
 from progress_monitor.adapt.playing import Curve
 from progress_monitor.adapt.recipe import PROCVLM, Recipe, recipe_for
 from progress_monitor.adapt.replay import Replay, ReplayError
@@ -101,8 +102,36 @@ def test_the_adapter_loads_over_its_base(trained: Path, base: str, quantization:
     assert any('made for' in note for note in vlm.notes)
 
 
+def test_pictures_are_seen_together_as_the_monitor_sees_each_and_blurred_on_demand(
+    base: str,
+) -> None:
+    rng = np.random.default_rng(0)
+    pool = Pool()
+    for _ in range(6):
+        pool.add(rng.integers(0, 255, (64, 64, 3)).astype(np.uint8))
+    vlm = VLM.from_pretrained(base, device='cpu')
+    eyes = Eyes(vlm, pool, False)
+    seen = eyes.see([2, 0, 2])
+    for layer, alone in zip(seen, _layers(eyes, (2, 0, 2)), strict=True):
+        assert np.allclose(layer.float(), alone, atol=0.02 * float(abs(alone).max()))
+    eyes.blur(0.5, range(6))
+    assert all(np.array_equal(a, b) for a, b in zip(seen, eyes.see([2, 0, 2]), strict=True))
+    blurred = eyes.see([2, 0, 2], blurred=True)
+    count = len(blurred[0]) // 3
+    first, third = blurred[0][:count], blurred[0][2 * count :]
+    assert np.array_equal(first, third), 'one picture is one picture'
+    assert not np.allclose(first.float(), seen[0][:count].float(), atol=1e-3)
+
+
+def _layers(eyes: Eyes, pictures: Sequence[int]) -> list[np.ndarray]:
+    found = [eyes.features(index) for index in pictures]
+    embedding = [item.embedding.detach().numpy() for item in found]
+    deep = [[layer.detach().numpy() for layer in item.deepstack] for item in found]
+    return [np.concatenate(embedding), *(np.concatenate(part) for part in zip(*deep, strict=True))]
+
+
 def test_the_first_word_and_the_digits_of_the_progress_weigh_more(base: str) -> None:
-    collate = Collator(VLM.from_pretrained(base, device='cpu'), 3.0)
+    collate = Collator(VLM.from_pretrained(base, device='cpu'), 3.0, 3.0)
     pool = Pool()
     frame = pool.frame(pool.add(np.zeros((64, 64, 3), np.uint8)))
     answers = [
@@ -152,7 +181,13 @@ def test_a_base_in_four_bits_is_adapted_and_the_vision_tower_if_asked(
 ) -> None:
     short: Recipe = replace(RECIPE, steps=1, read_every=1)
     run(base, annotation, tmp_path, recipe=short, quantization='nf4', vision=True)
-    assert any('visual.blocks.0.attn.qkv' in name for name in adapter(tmp_path))
+    learnt = [
+        float(value.abs().max())
+        for name, value in adapter(tmp_path).items()
+        if 'visual.' in name and '.lora_B.' in name
+    ]
+    assert learnt
+    assert min(learnt) > 0.0
 
 
 def test_old_data_in_the_published_form_is_read_and_what_is_none_is_named(tmp_path: Path) -> None:
@@ -167,7 +202,7 @@ def test_old_data_in_the_published_form_is_read_and_what_is_none_is_named(tmp_pa
     (tmp_path / 'qa_pairs.jsonl').write_text(json.dumps(row) + '\n')
     pool = Pool()
     replay = Replay.read(tmp_path, pool, 64 * 64, 32)
-    assert len(pool.images) == 1
+    assert len(pool) == 1
     assert replay.tasks == ('open the door',)
     assert replay.samples[0].parts[-1] == 'How far is the task "open the door"?'
     assert replay.samples[0].answer == '<progress>12.00%</progress>'

@@ -31,6 +31,8 @@ HELD_OUT_LOOKS = 2
 HELD_OUT_SAMPLES = 96
 # Pictures that follow upon each other look alike: some of them tell the scene as well as all.
 GUARD_PICTURES = 1000
+# How far pictures differ.
+BLUR_PICTURES = 100
 # Other runs of a scene lie farther away than other looks at one run: in two groups of real clips at
 # 0.5 to 1.2 of the looks' limit (to 1.9 in a third), the nearest picture of another scene at 1.2.
 GUARD_ROOM = 1.25
@@ -111,6 +113,9 @@ def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
         replay.tasks if replay else (),
     )
     eyes = Eyes(vlm, pool, options.vision)
+    if recipe.blur:
+        shown = np.concatenate([item.pictures[:, 0] for item in renditions])
+        eyes.blur(recipe.blur, shown[:: max(len(shown) // BLUR_PICTURES, 1)].tolist())
     trainer = Trainer(
         vlm, recipe, options.out, options.vision, options.seed, _key(annotations, options)
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,11 @@ from progress_monitor.vlm.architectures import architecture_of
 from progress_monitor.vlm.cache import VisionFeatures
 from progress_monitor.vlm.loading import VLM
 from progress_monitor.vlm.prompt import PromptTokens
+from progress_monitor.vlm.text import base_model
 
 _END_OF_TURN = '<|im_end|>'
 _NUMBER = re.compile(r'<progress>([\d.]+)%')
-SPREAD = 3.0
-"""Points around the true progress that are nearly right."""
+MOST_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,22 +74,26 @@ class Batch(Rows):
     """Rows with the weights (b, n) of their targets.
 
     ``shares`` (b, n, 10) are those of the ten digits where a digit of the progress is learnt, 0
-    elsewhere. ``pictures`` are indices into the pool, in the order in which the rows show them.
+    elsewhere. ``pictures`` are indices into the pool, in the order in which the rows show them, and
+    ``newest`` those of each row's newest sample.
     """
 
     weights: torch.Tensor
     shares: torch.Tensor
     pictures: tuple[int, ...]
+    newest: frozenset[int]
 
 
 class Collator:
     """Builds batches with the prompt builder that the monitor asks with."""
 
-    def __init__(self, vlm: VLM, telling_weight: float) -> None:
+    def __init__(self, vlm: VLM, telling_weight: float, spread: float) -> None:
+        """See ``Recipe`` for the weight and the spread."""
         self._builder = vlm.prompts
         tokenizer = vlm.tokenizer
         self._end = int(tokenizer.convert_tokens_to_ids(_END_OF_TURN))
         self._telling_weight = telling_weight
+        self._number_spread = spread
         self.digits = torch.tensor(
             [tokenizer.convert_tokens_to_ids(digit) for digit in '0123456789']
         )
@@ -103,10 +108,16 @@ class Collator:
             # Whether it is done, refused or at work is said by the first word.
             weights[number, len(row.ids) - row.answer - 1] = self._telling_weight
             self._spread(sample.answer, batch.targets[number], weights[number], shares[number])
-        pictures = tuple(
-            part.uid for sample in samples for part in sample.parts if not isinstance(part, str)
+        shown = [
+            [part.uid for part in sample.parts if not isinstance(part, str)] for sample in samples
+        ]
+        newest = frozenset(
+            uid
+            for uids, sample in zip(shown, samples, strict=True)
+            for uid in uids[-sample.cameras :]
         )
-        return Batch(batch.ids, batch.positions, batch.targets, weights, shares, pictures)
+        pictures = tuple(itertools.chain.from_iterable(shown))
+        return Batch(batch.ids, batch.positions, batch.targets, weights, shares, pictures, newest)
 
     def _row(self, sample: Sample) -> Row:
         tokens = self._builder.build(Request(0, '', sample.parts, Generate()))
@@ -125,18 +136,19 @@ class Collator:
         weights[places] = self._telling_weight
         whole = len(found[1].partition('.')[0])
         if len(places) == digits and whole <= 2:
-            for place, share in zip(places, digit_shares(float(found[1]), whole), strict=False):
+            near = digit_shares(float(found[1]), whole, self._number_spread)
+            for place, share in zip(places, near, strict=False):
                 shares[place] = torch.from_numpy(share)
 
 
-def digit_shares(percent: float, count: int) -> list[NDArray[np.float32]]:
+def digit_shares(percent: float, count: int, spread: float) -> list[NDArray[np.float32]]:
     """Shares (10,) of the digits before the point of ``percent``, which are ``count``, 1 or 2.
 
     A digit is as likely as the numbers around ``percent`` that have it, given the digits before: to
     the model 39 and 40 are as far apart as any two numbers unless it is told.
     """
     numbers = np.arange(10**count)
-    near = np.exp(-0.5 * ((numbers - percent) / SPREAD) ** 2).reshape((10,) * count)
+    near = np.exp(-0.5 * ((numbers - percent) / spread) ** 2).reshape((10,) * count)
     if count == 1:
         found = [near]
     else:
@@ -148,33 +160,76 @@ class Eyes:
     """The vision tower's features of pictures of a pool; kept while the tower does not learn."""
 
     def __init__(self, vlm: VLM, pool: Pool, learns: bool) -> None:
-        self._vision = architecture_of(vlm).vision
+        self._vlm = vlm
         self._pool = pool
         self._learns = learns
         self._kept: dict[int, tuple[torch.Tensor, ...]] = {}
+        self._noise: list[torch.Tensor] = []
 
-    def see(self, pictures: Sequence[int]) -> list[torch.Tensor]:
-        """Embeddings (tokens, hidden) of all ``pictures``, and the deepstack features behind."""
+    def see(
+        self, pictures: Sequence[int], newest: Collection[int] = (), blurred: bool = False
+    ) -> list[torch.Tensor]:
+        """Embeddings (tokens, hidden) of all ``pictures``, and the deepstack features behind.
+
+        A tower that learns does so from ``newest`` alone: the others cost less, and say the same.
+        """
+        wanted = dict.fromkeys(pictures)
         if self._learns:
-            found = {index: self._encode(index) for index in dict.fromkeys(pictures)}
+            # Each with weights of its own: those made smaller without a gradient keep none.
+            with _half_precision(self._vlm.device), torch.no_grad():
+                found = dict(self._encode([item for item in wanted if item not in newest]))
+            with _half_precision(self._vlm.device):
+                found.update(self._encode([item for item in wanted if item in newest]))
         else:
             found = self._kept
-            for index in pictures:
-                if index not in found:
-                    with torch.no_grad():
-                        found[index] = tuple(layer.half().cpu() for layer in self._encode(index))
+            with _half_precision(self._vlm.device), torch.no_grad():
+                for index, layers in self._encode([item for item in wanted if item not in found]):
+                    found[index] = tuple(layer.half().cpu() for layer in layers)
+        if blurred and self._noise:
+            found = {index: self._blurred(found[index]) for index in wanted}
         return [
             torch.cat([found[index][layer] for index in pictures])
             for layer in range(len(found[pictures[0]]))
         ]
 
+    def blur(self, share: float, pictures: Sequence[int]) -> None:
+        """Blur pictures that are learnt from by this share of how far these, of one size, differ.
+
+        Noise on what a regression reads makes it a ridge (Bishop 1995): it looks at all that tells
+        the progress, of which another run shows a part.
+        """
+        with torch.no_grad():
+            self._noise = [
+                share * layer.float().reshape(len(pictures), -1, layer.shape[-1]).std(0).mean(0)
+                for layer in self.see(pictures)
+            ]
+
+    def _blurred(self, layers: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return tuple(
+            layer + (scale * torch.randn(layer.shape, device=scale.device)).to(layer)
+            for layer, scale in zip(layers, self._noise, strict=True)
+        )
+
     def features(self, index: int) -> VisionFeatures:
         """What the tower makes of one picture now."""
-        return self._vision.encode(self._pool.images[index])
+        return architecture_of(self._vlm).vision.encode(self._pool.image(index))
 
-    def _encode(self, index: int) -> tuple[torch.Tensor, ...]:
-        seen = self.features(index)
-        return (seen.embedding, *seen.deepstack)
+    def _encode(self, indices: Sequence[int]) -> Iterator[tuple[int, tuple[torch.Tensor, ...]]]:
+        """Features of many pictures at once, by their index."""
+        form, tower = self._vlm.images, base_model(self._vlm.model).model.visual
+        for first in range(0, len(indices), MOST_AT_ONCE):
+            part = indices[first : first + MOST_AT_ONCE]
+            images = [self._pool.image(index) for index in part]
+            grids = torch.tensor([(1, *form.grid(image)) for image in images])
+            place = self._vlm.device, self._vlm.dtype
+            seen = tower(
+                torch.from_numpy(form.pixel_values(images)).to(*place),
+                grid_thw=grids.to(self._vlm.device),
+            )
+            layers = (seen.pooler_output, *(getattr(seen, 'deepstack_features', None) or ()))
+            sizes = (grids.prod(1) // form.merge_size**2).tolist()
+            each = zip(*(item.split(sizes) for item in layers), strict=True)
+            yield from zip(part, each, strict=True)
 
 
 def answer_losses(

@@ -21,7 +21,9 @@ class Recipe:
     demonstration, or when the held-out loss has not fallen for ``patience`` of its readings,
     ``read_every`` steps apart.
     ``telling_weight`` is that of an answer's first token and of the digits of its progress, the
-    others' being 1. ``looks`` is how often the demonstration is seen under other light and from
+    others' being 1, and numbers within ``spread`` points of the true progress are nearly right.
+    ``blur`` is the noise on the tower's features, in shares of how far they differ.
+    ``looks`` is how often the demonstration is seen under other light and from
     elsewhere, ``strength`` how far elsewhere, and ``pictures_per_sample`` how many of its pictures
     are kept for each sample of the monitor.
     """
@@ -43,6 +45,8 @@ class Recipe:
     pictures_per_sample: int
     strength: float = 1.0
     telling_weight: float = 1.0
+    spread: float = 3.0
+    blur: float = 0.0
     checkpointing: bool = False
 
 
@@ -79,11 +83,14 @@ SMALL = Recipe(
     at_once=12,
     read_every=80,
     patience=4,
-    looks=60,
+    looks=240,
     pictures_per_sample=3,
     # It has seen one cell only: what stands elsewhere in the next run is a new scene to it.
     strength=5.0 / 3.0,
     telling_weight=6.0,
+    # With less, what looks new is taken for some place of the demonstration that it resembles.
+    spread=8.0,
+    blur=0.35,
 )
 
 

@@ -25,7 +25,7 @@ from progress_monitor.types import Clip, Frame, Recollection, View
 
 SINGLE = 0.4
 STILL, PAUSED, REVERSED = 0.25, 0.2, 0.15
-FINISHED, NEAR_END = 0.25, 0.2
+FINISHED, NEAR_END = 0.35, 0.2
 OTHER_TASK, OTHER_SCENE, PREFIX = 0.07, 0.06, 0.06
 MEMORY_MISSING, MEMORY_WRONG = 0.25, 0.2
 # Shortest and longest way from frame to frame, in samples of the monitor: a demonstration is often
@@ -46,26 +46,44 @@ ELSEWHERE = (
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One question and its answer; a frame's ``uid`` is the index of its picture in the pool."""
+    """One question and its answer; a frame's ``uid`` is the index of its picture in the pool.
+
+    The last ``cameras`` frames are the newest sample of the monitor.
+    """
 
     parts: tuple[str | Frame, ...]
     answer: str
+    cameras: int = 1
 
 
 class Pool:
-    """Pictures that samples show, each once: ``images`` are (height, width, 3) uint8."""
+    """Pictures that samples show, each once; what a look makes of one is made when it is wanted.
+
+    A demonstration is seen in more ways than memory could hold.
+    """
 
     def __init__(self) -> None:
-        self.images: list[Picture] = []
+        self._entries: list[tuple[Picture, Look, int]] = []
 
-    def add(self, image: Picture) -> int:
-        """Keep a picture; its index."""
-        self.images.append(image)
-        return len(self.images) - 1
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, image: Picture, look: Look | None = None, seed: int = 0) -> int:
+        """Keep a picture (height, width, 3) uint8, to be seen as ``look`` shows it; its index.
+
+        :param seed: of the noise that the look adds.
+        """
+        self._entries.append((image, look or Look.plain(), seed))
+        return len(self._entries) - 1
+
+    def image(self, index: int) -> Picture:
+        """The picture as it is seen."""
+        image, look, seed = self._entries[index]
+        return look.apply(image, np.random.default_rng(seed))
 
     def frame(self, index: int) -> Frame:
-        """The picture as a frame of a question."""
-        return Frame(index, 'camera', index, self.images[index])
+        """The picture as a frame of a question, of which its size alone is right."""
+        return Frame(index, 'camera', index, self._entries[index][0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +99,8 @@ def render(
 ) -> Rendition:
     """Put all pictures of a demonstration into the pool, as ``look`` shows them."""
     rows = [
-        [pool.add(look.apply(image, rng)) for image in sample] for sample in demonstration.images
+        [pool.add(image, look, int(rng.integers(2**32))) for image in sample]
+        for sample in demonstration.images
     ]
     return Rendition(demonstration, np.array(rows, np.int64))
 
@@ -149,7 +168,7 @@ class Sampler:
         reason = demonstration.reason if task == demonstration.task else ''
         said = self._wording.answer(progress, steps[stage:], reason)
         memory = self._memory(demonstration, steps, indices, stage, rng)
-        return Sample(self._parts(pictures, task, memory), said)
+        return Sample(self._parts(pictures, task, memory), said, demonstration.cameras)
 
     def of(self, rendition: Rendition, last: int, count: int) -> Sample:
         """What the monitor asks at a sample of a run that has gone well until then."""
@@ -165,7 +184,9 @@ class Sampler:
             float(demonstration.progress[last]), steps[stage:], demonstration.reason
         )
         memory = done_sentence(steps[:before]) if self._config.memory.in_prompt else ''
-        return Sample(self._parts(pictures, demonstration.task, memory), said)
+        return Sample(
+            self._parts(pictures, demonstration.task, memory), said, demonstration.cameras
+        )
 
     def _window(
         self, demonstration: Demonstration, count: int, rng: np.random.Generator
@@ -178,12 +199,15 @@ class Sampler:
         length = len(demonstration.stage)
         end = int(np.argmax(demonstration.progress >= demonstration.progress[-1]))
         finished = demonstration.done and rng.random() < FINISHED
+        stride = self._config.window.sample_period / demonstration.period_s
         if finished or end == 0:
             last = int(rng.integers(end, length))
         else:
+            # What the monitor's next sample will show as done looks like it, and is neither.
+            before = max(end - round(stride), 1) if demonstration.done else end
             # Whether it is done hangs on details: what comes before it is asked about more often.
-            last = int(rng.integers(end - max(end // 8, 1) if rng.random() < NEAR_END else 0, end))
-        stride = self._config.window.sample_period / demonstration.period_s
+            near = max(before - max(end // 8, 1), 0)
+            last = int(rng.integers(near if rng.random() < NEAR_END else 0, before))
         indices = window(min(last, end), count, stride * rng.uniform(*STRIDES), rng)
         indices[-1] = last
         kind = rng.random()

@@ -71,7 +71,7 @@ class Trainer:
         self._peft: Any = get_peft_model(vlm.model, self.config)
         self.model: Any = self._peft.base_model.model
         self._recipe, self._folder, self._seed = recipe, folder, seed
-        self._collate = Collator(vlm, recipe.telling_weight)
+        self._collate = Collator(vlm, recipe.telling_weight, recipe.spread)
         self._parameters = {
             name: value for name, value in self._peft.named_parameters() if value.requires_grad
         }
@@ -145,7 +145,7 @@ class Trainer:
         return float(np.mean(losses))
 
     def _losses(self, batch: Batch, eyes: Eyes) -> tuple[torch.Tensor, torch.Tensor]:
-        seen = eyes.see(batch.pictures)
+        seen = eyes.see(batch.pictures, batch.newest, blurred=self._peft.training)
         return answer_losses(self.model, batch, seen, self._collate.digits)
 
     def _read(self, held_out: Sequence[Sample], eyes: Eyes) -> None:

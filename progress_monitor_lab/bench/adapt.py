@@ -1,8 +1,9 @@
 """``python -m progress_monitor_lab.bench adapt``: what one demonstration of a new task brings.
 
-An adapter is trained from one demonstration of each task that no checkpoint has seen. All of them
-lie over the checkpoint when these tasks, on other seeds, and the known ones are played to the
-monitor, before and after. With
+An adapter is trained from one demonstration of each task that no checkpoint has seen, by the
+command that a user calls. All of them lie over the checkpoint when these tasks, on other seeds, and
+the known ones are played to the monitor, before and after. Where a report doubts the end of its
+task, so that no success is called, the task is played as well as if it were believed. With
 ``--footage`` real clips follow, an adapter for each group. Every episode is a line of a JSONL file
 and the training resumes, so a run that is broken off goes on.
 """
@@ -19,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from progress_monitor.adapt.adapting import Options, adapt
 from progress_monitor.adapt.targets import FINISHED, stage_progress, visual_change
 from progress_monitor.backends.inline import InlineBackend
 from progress_monitor.config import MonitorConfig
 from progress_monitor.types import Backend
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor_lab.bench.adapt_demonstrations import record
+from progress_monitor_lab.bench.adapt_training import believed, train, verdict
 from progress_monitor_lab.bench.judgement_episodes import Episode, Plan, make
 from progress_monitor_lab.bench.judgement_play import Record, play
 from progress_monitor_lab.bench.judgement_recordings import default_cache
@@ -42,6 +43,7 @@ OLD_KINDS = ('nominal', 'robot_frozen')
 SEEDS, OLD_SEEDS, QUICK_SEEDS = 3, 1, 1
 REPLAY_SEEDS = 6
 SYSTEM = 'procvlm'
+BELIEVED = 'believed'
 FIGURES = (
     'voc', 'mae_published', 'mae', 'static_voc', 'stall_precision', 'stall_recall',
     'regression_recall', 'success_precision', 'success_recall', 'afrr', 'uda',
@@ -54,20 +56,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = options.out.with_suffix('')
     folder.mkdir(parents=True, exist_ok=True)
     unseen, old = _plans(options)
-    adapters = tuple(_trained(task, options, folder) for task in UNSEEN)
+    adapters = {task: _trained(task, options, folder) for task in UNSEEN}
+    trusting = {task: believed(path, folder / BELIEVED) for task, path in adapters.items()}
+    doubtful = [plan for plan in unseen if trusting[plan.task] != adapters[plan.task]]
     lines = folder / 'episodes.jsonl'
     done = {(item['when'], item['record']['episode']) for item in _read(lines)}
     for when, chosen, plans in (
         ('after', adapters, unseen),
-        ('before', (), (*unseen, *old)),
+        ('before', {}, (*unseen, *old)),
         ('after', adapters, old),
+        (BELIEVED, trusting, doubtful),
     ):
         missing = [plan for plan in plans if (when, plan.name) not in done]
         if missing:
-            _play(when, chosen, missing, lines, options)
-    report: dict[str, Any] = {'seeds': _seeds(options), 'adapters': list(adapters)}
+            _play(when, tuple(map(str, chosen.values())), missing, lines, options)
+    report: dict[str, Any] = {
+        'seeds': _seeds(options),
+        'adapters': {task: {'folder': str(path), 'verdict': verdict(path)}
+                     for task, path in adapters.items()},
+    }  # fmt: skip
     for name, plans in (('unseen', unseen), ('old', old)):
         report[name] = {when: _figures(plans, when, lines, options) for when in ('before', 'after')}
+    if doubtful:
+        report['unseen'][BELIEVED] = _figures(unseen, BELIEVED, lines, options)
     if options.footage:
         from progress_monitor_lab.bench.adapt_footage import measure
 
@@ -110,19 +121,10 @@ def _plans(options: argparse.Namespace) -> tuple[list[Plan], list[Plan]]:
     return unseen, old
 
 
-def _trained(task: str, options: argparse.Namespace, folder: Path) -> str:
-    adapter = folder / 'adapters' / task
-    if not (adapter / 'adaptation.json').is_file():
-        chosen = Options(
-            options.model,
-            adapter,
-            device='cpu',
-            vision=options.vision,
-            replay=_replay(folder / 'replay'),
-            threads=options.threads,
-        )
-        adapt([record(task, DEMONSTRATED, folder / 'demonstrations')], chosen)
-    return str(adapter)
+def _trained(task: str, options: argparse.Namespace, folder: Path) -> Path:
+    shown = record(task, DEMONSTRATED, folder / 'demonstrations')
+    replay = _replay(folder / 'replay')
+    return train(shown, folder / 'adapters' / task, options, replay)
 
 
 def _replay(folder: Path) -> Path:
@@ -180,12 +182,16 @@ def _play(
 def _figures(
     plans: Sequence[Plan], when: str, lines: Path, options: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
-    """Figures of each task and of all; ``mae_published`` is against ProcVLM's own truth."""
+    """Figures of each task and of all; ``mae_published`` is against ProcVLM's own truth.
+
+    A task that was not played so is the same as after.
+    """
     config = MonitorConfig()
     records = {
         item['record']['episode']: Record(**item['record'])
+        for wanted in dict.fromkeys(('before' if when == 'before' else 'after', when))
         for item in _read(lines)
-        if item['when'] == when
+        if item['when'] == wanted
     }
     found = []
     for plan in plans:

@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from progress_monitor.adapt.adapting import Adapted, Options, adapt
 from progress_monitor.adapt.annotation import Annotation, Stage
 from progress_monitor.adapt.demonstration import load
 from progress_monitor.adapt.playing import Curve, run
+from progress_monitor.adapt.recipe import recipe_for
 from progress_monitor.adapt.report import figures
+from progress_monitor.node_config import NodeConfig
 from progress_monitor.offline.video import frame_rate
+from progress_monitor.parameters import build
 from progress_monitor.types import Backend
+from progress_monitor.vlm.profiles import resolve
+from progress_monitor_lab.bench.adapt_training import believed, doubted, train, verdict
 
 # The frame at which each stage of the demonstration ends, as seen in the clip; what comes after
 # the last is the end. ``DONE`` has the frame from which each other clip shows the task done.
@@ -58,19 +62,20 @@ def measure(footage: Path, out: Path, options: argparse.Namespace) -> dict[str, 
     found: dict[str, Any] = {}
     for group, (name, task, ends) in GROUPS.items():
         shown = _annotation((footage / name,), task, ends)
-        adapted = _adapted(shown, out / group, options)
-        backend = _model(out / group, options)
+        adapter = train(shown, out / group, options)
+        backend = _model(adapter, out, options)
         try:
             found[group] = {
                 item['file']: {
                     'outcome': item['outcome'],
-                    **_clip(footage / item['file'], shown, adapted, backend),
+                    **_clip(footage / item['file'], shown, adapter, backend, options.model),
                 }
                 for item in manifest
                 if item['group'] == group and item['file'] != name
             }
         finally:
             backend.close()
+        found[group]['verdict'] = verdict(adapter)
         (out / group / 'played.json').write_text(json.dumps(found[group]), encoding='utf-8')
     found['table'] = _table(footage, out / 'table', options)
     return found
@@ -87,39 +92,41 @@ def _annotation(
     return Annotation(task, videos, stages, True)
 
 
-def _adapted(shown: Annotation, out: Path, options: argparse.Namespace) -> Adapted:
-    chosen = Options(
-        options.model, out, device='cpu', vision=options.vision, threads=options.threads
-    )
-    return adapt([shown], chosen)
+def _model(adapter: Path, out: Path, options: argparse.Namespace) -> Backend:
+    from progress_monitor_lab.bench.adapt import BELIEVED, load_model
+
+    return load_model(options.model, (str(believed(adapter, out / BELIEVED)),), options.threads)
 
 
-def _model(adapter: Path, options: argparse.Namespace) -> Backend:
-    from progress_monitor_lab.bench.adapt import load_model
+def _configured(model: str) -> tuple[NodeConfig, float]:
+    """What the command trains with, and how far apart, s, it takes a recording's pictures."""
+    config = build(NodeConfig, resolve({'model.path': model}, model))
+    return config, config.window.sample_period / recipe_for(model).pictures_per_sample
 
-    return load_model(options.model, (str(adapter),), options.threads)
 
-
-def _clip(path: Path, shown: Annotation, adapted: Adapted, backend: Backend) -> dict[str, Any]:
+def _clip(
+    path: Path, shown: Annotation, adapter: Path, backend: Backend, model: str
+) -> dict[str, Any]:
     """A clip has no stages: its order in time is what can be judged, up to where it is done."""
     done = path.name in DONE
     end_s = DONE[path.name] / frame_rate(path) if done else 1e6
     whole = Annotation(shown.task, (path,), (Stage('all', 0.0, end_s),), done)
-    learnt = adapted.demonstrations[0]
-    config = adapted.config
-    clip = load(whole, learnt.period_s, config.model.max_pixels, MULTIPLE)
+    config, period = _configured(model)
+    clip = load(whole, period, config.model.max_pixels, MULTIPLE)
     curve = run(path.stem, clip, range(len(clip.images)), config, backend)
-    return _row(curve)
+    return _row(curve, doubted(adapter))
 
 
-def _row(curve: Curve) -> dict[str, Any]:
+def _row(curve: Curve, doubted_end: bool) -> dict[str, Any]:
+    """Figures of a clip; ``would_call_done_s`` counts where the end is doubted as well."""
     found = figures(curve)
     known = curve.progress[np.isfinite(curve.progress)]
     return {
         'voc': found['voc'],
         'refused': found['refused'],
         'end': float(np.median(known[-5:])) if known.size else float('nan'),
-        'called_done_s': list(curve.successes),
+        'called_done_s': [] if doubted_end else list(curve.successes),
+        'would_call_done_s': list(curve.successes),
         'seconds': curve.seconds.tolist(),
         'progress': curve.progress.tolist(),
     }
@@ -136,9 +143,8 @@ def _table(footage: Path, out: Path, options: argparse.Namespace) -> dict[str, A
     )
     learnt = round(LEARNT_SHARE * len(stages))
     part = Annotation('clean the table', videos, stages[:learnt], False)
-    adapted = _adapted(part, out, options)
-    config = adapted.config
-    period = adapted.demonstrations[0].period_s
+    adapter = train(part, out, options)
+    config, period = _configured(options.model)
     whole = load(
         Annotation('clean the table', videos, stages, True),
         period,
@@ -146,9 +152,13 @@ def _table(footage: Path, out: Path, options: argparse.Namespace) -> dict[str, A
         MULTIPLE,
     )
     first = int(np.argmax(whole.stage >= learnt))
-    backend = _model(out, options)
+    backend = _model(adapter, out.parent, options)
     try:
         curve = run('rest', whole, range(first, len(whole.images)), config, backend)
     finally:
         backend.close()
-    return {**_row(curve), 'mae': figures(curve)['mae']}
+    return {
+        **_row(curve, doubted(adapter)),
+        'mae': figures(curve)['mae'],
+        'verdict': verdict(adapter),
+    }
