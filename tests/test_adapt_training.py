@@ -22,7 +22,7 @@ from progress_monitor.adapt.recipe import PROCVLM, Recipe, recipe_for
 from progress_monitor.adapt.replay import Replay, ReplayError
 from progress_monitor.adapt.report import decide, figures, thresholds
 from progress_monitor.adapt.samples import Pool, Sample
-from progress_monitor.adapt.training import Trainer, TrainingError
+from progress_monitor.adapt.training import TOWER, TOWER_RATE, Trainer, TrainingError
 from progress_monitor.adapt.wording import PUBLISHED, SMALL_CELL
 from progress_monitor.vlm.errors import VLMError
 from progress_monitor.vlm.loading import VLM
@@ -181,13 +181,17 @@ def test_a_base_in_four_bits_is_adapted_and_the_vision_tower_if_asked(
 ) -> None:
     short: Recipe = replace(RECIPE, steps=1, read_every=1)
     run(base, annotation, tmp_path, recipe=short, quantization='nf4', vision=True)
-    learnt = [
-        float(value.abs().max())
+    learnt = {
+        name: float(value.abs().max())
         for name, value in adapter(tmp_path).items()
-        if 'visual.' in name and '.lora_B.' in name
-    ]
-    assert learnt
-    assert min(learnt) > 0.0
+        if '.lora_B.' in name
+    }
+    tower = [moved for name, moved in learnt.items() if TOWER in name]
+    text = [moved for name, moved in learnt.items() if TOWER not in name]
+    assert tower
+    assert min(tower) > 0.0
+    # A first step of Adam is as long as the rate.
+    assert max(tower) == pytest.approx(TOWER_RATE * max(text), rel=0.05)
 
 
 def test_old_data_in_the_published_form_is_read_and_what_is_none_is_named(tmp_path: Path) -> None:

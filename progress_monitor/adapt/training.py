@@ -22,6 +22,8 @@ from progress_monitor.adapt.samples import Sample
 from progress_monitor.vlm.loading import VLM
 
 STATE = 'training_state.safetensors'
+# What the text reads must not move faster than the text can follow.
+TOWER, TOWER_RATE = '.visual.', 0.1
 Draw = Callable[[int, np.random.Generator], Sample]
 
 
@@ -75,8 +77,13 @@ class Trainer:
         self._parameters = {
             name: value for name, value in self._peft.named_parameters() if value.requires_grad
         }
+        tower = {name: value for name, value in self._parameters.items() if TOWER in name}
+        text = [value for name, value in self._parameters.items() if name not in tower]
+        groups = [{'params': text, 'share': 1.0}]
+        if tower:
+            groups.append({'params': [*tower.values()], 'share': TOWER_RATE})
         self._optimizer = torch.optim.AdamW(
-            self._parameters.values(), lr=recipe.rate, weight_decay=recipe.weight_decay
+            groups, lr=recipe.rate, weight_decay=recipe.weight_decay
         )
         if recipe.checkpointing:
             self.model.gradient_checkpointing_enable({'use_reentrant': False})
@@ -129,7 +136,8 @@ class Trainer:
         torch.manual_seed(int(rng.integers(2**31)))
         self._peft.train()
         for group in self._optimizer.param_groups:
-            group['lr'] = recipe.rate * _share(step, recipe.steps, recipe.warm_up)
+            whole = recipe.rate * group['share']
+            group['lr'] = whole * _share(step, recipe.steps, recipe.warm_up)
         self._optimizer.zero_grad()
         parts = max(recipe.batch // recipe.at_once, 1)
         losses = []
