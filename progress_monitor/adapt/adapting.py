@@ -31,7 +31,7 @@ HELD_OUT_LOOKS = 2
 HELD_OUT_SAMPLES = 96
 # Pictures that follow upon each other look alike: some of them tell the scene as well as all.
 GUARD_PICTURES = 1000
-# How far pictures differ.
+# As many tell how far pictures differ.
 BLUR_PICTURES = 100
 # Other runs of a scene lie farther away than other looks at one run: in two groups of real clips at
 # 0.5 to 1.2 of the looks' limit (to 1.9 in a third), the nearest picture of another scene at 1.2.

@@ -122,9 +122,10 @@ class Combined:
 
     def _is_due(self) -> bool:
         """Whether the next text may say that the task is done."""
-        if self._text is None:
-            return False
-        return self._text.verdict is Verdict.DONE or self._text.progress + self._gain >= 1.0
+        text = self._text
+        return text is not None and (
+            text.verdict is Verdict.DONE or text.progress + self._gain >= 1.0
+        )
 
     def _take_token(self, token: Estimate) -> None:
         if self._token is None or token.stamp_ns >= self._token.stamp_ns:
@@ -170,7 +171,7 @@ class Combined:
             text,
             stamp_ns=self._newest_ns,
             progress=progress,
-            expected=text.expected + progress - text.progress,
+            expected=min(max(text.expected + progress - text.progress, 0.0), 1.0),
             spread=math.hypot(own, (text.progress - token.progress) / 2.0),
             success_probability=min(known, default=NAN),
             verdict=_agreed(text.verdict, token.verdict),

@@ -20,7 +20,7 @@ PATCH, MERGE = 16, 2
 HELD_OUT = 2
 STEP_PERIOD_S = 0.1
 FRAME_STEPS = 2
-# What the monitor has taken the motion out of is met more often than what it has not.
+# With ``camera.stabilise`` the monitor shows a swaying camera as a steadied one, once it knows it.
 DISTURBED: dict[str, Callable[[np.random.Generator], Disturbance]] = {
     **DISTURBANCES,
     'steadied': Steadied,
