@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import astuple
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from progress_monitor.strategies.reading import (
+    Digits,
     Said,
     as_share,
-    distribution,
-    expected_share,
     find_tags,
     first_readable,
+    read_digits,
     read_value,
     split_thought,
     unescape,
@@ -272,17 +273,13 @@ def test_shares_follow_the_published_rule():
     assert as_share(-4.0, False) == 0.0
 
 
-def test_distributions_give_spread_and_mass():
-    spread, mass = distribution(((90.0, 0.25), (100.0, 0.75)), 0.01, 0.95)
-    assert spread == pytest.approx(0.0433, abs=1e-4)
-    assert mass == pytest.approx(0.75)
-    assert all(math.isnan(value) for value in distribution((), 0.01, 0.95))
-
-
-def test_the_expected_value_of_a_distribution_is_a_share():
-    assert expected_share(((60.0, 1.0), (70.0, 3.0)), 0.01) == pytest.approx(0.675)
-    assert expected_share(((0.4, 1.0),), 1.0) == pytest.approx(0.4)
-    assert math.isnan(expected_share((), 0.01))
+def test_digits_give_deviation_mass_and_mean():
+    digits = read_digits(((90.0, 0.25), (100.0, 0.75)), 0.01, 0.95)
+    assert digits.deviation == pytest.approx(math.sqrt(0.1875) * 0.1)
+    assert digits.reached == pytest.approx(0.75)
+    assert digits.mean == pytest.approx(0.975)
+    assert read_digits(((0.4, 3.0),), 1.0, 0.4) == Digits(0.0, 1.0, 0.4)
+    assert all(math.isnan(value) for value in astuple(read_digits((), 0.01, 0.95)))
 
 
 NASTY = (

@@ -42,7 +42,8 @@ class CameraWatch:
         self._repetition = RepetitionWatch(noise_free, config.confirm_frames)
         self._light = LightWatch(config)
         self._view = ViewWatch()
-        self._stabiliser = Stabiliser() if stabilise else None
+        self._stabilise = stabilise
+        self._stabiliser = Stabiliser()
         self._start()
 
     def _start(self) -> None:
@@ -50,8 +51,7 @@ class CameraWatch:
         self._motion = MotionWatch(self._config)
         self._bad: Evidence | None = None
         self._bad_frames = 0
-        if self._stabiliser is not None:
-            self._stabiliser.restart()
+        self._stabiliser.restart()
         self._change: ViewChange | None = None
         self._change_ns = 0
         self._view_stood_ns: int | None = None
@@ -120,9 +120,7 @@ class CameraWatch:
 
         :param image: as for ``observe``, in colour.
         """
-        if self._stabiliser is None:
-            return image
-        return self._stabiliser.show(image, self._view.mounting)
+        return self._stabiliser.show(image, self._view.mounting) if self._stabilise else image
 
     def take_view_loss(self) -> int | None:
         """Stamp after which pictures showed a view that had changed unnoticed; told once."""
@@ -154,7 +152,7 @@ class CameraWatch:
             if 0.0 <= (now_ns - self._change_ns) * 1e-9 < config.settle:
                 return Evidence.VIEW_CHANGED, f'camera {name}: {self._say_change(self._change)}'
             self._change = None
-        if self._stabiliser is not None and self._stabiliser.active:
+        if self._stabilise and self._stabiliser.active:
             return Evidence.GOOD, f'camera {name}: its motion is taken out of the picture'
         return Evidence.GOOD, ''
 
@@ -173,8 +171,7 @@ class CameraWatch:
         if change is not None:
             self._change, self._change_ns = change, stamp_ns
             self._view_stood_ns = change.stood_ns
-            if self._stabiliser is not None:
-                self._stabiliser.follow(change)
+            self._stabiliser.follow(change)
         elif self._view.mounting is Mounting.MOVING:
             self._change = None
 

@@ -53,10 +53,8 @@ class Judge:
         self._clock = ObservedClock()
         self._suspension = Suspension(stall.grace_period)
         self._track = Track(config.signal)
-        self._signal, self._noise = self._track.signal, self._track.noise
         self._rest = RestEvidence(config.evidence.still_after)
         self._standstill = Standstill(config, self._track)
-        self._stall = self._standstill.rule
         self._regression = RegressionRule(
             regression, max(stall.minimum_gain, 0.25 * regression.drop), stall.release
         )
@@ -81,17 +79,17 @@ class Judge:
     @property
     def progress(self) -> float:
         """Filtered progress, 0..1; NaN before the first tick."""
-        return self._signal.value()
+        return self._track.signal.value()
 
     @property
     def rate(self) -> float:
         """Filtered rate, 1/s; NaN before three ticks."""
-        return self._signal.rate()
+        return self._track.signal.rate()
 
     @property
     def noise(self) -> float:
         """Standard deviation of the progress numbers, 0..1; NaN before three ticks."""
-        return self._noise.scatter if len(self._signal.samples) >= 3 else NAN
+        return self._track.noise.scatter if len(self._track.signal.samples) >= 3 else NAN
 
     @property
     def confidence(self) -> float:
@@ -100,9 +98,9 @@ class Judge:
             return self._success.confidence
         if self._reports.stall is not None and self._reports.stall.stalled:
             return self._reports.stall.confidence
-        if not self._signal.samples:
+        if not self._track.signal.samples:
             return NAN
-        odds = self._stall.test.odds
+        odds = self._standstill.rule.test.odds
         return 1.0 - _probability(odds) if math.isfinite(odds) else 1.0
 
     @property
@@ -111,8 +109,9 @@ class Judge:
         told = not self._standstill.cannot_tell
         if told or self._success.active or self._reports.stalled:
             return ''
+        points = 100.0 * self._track.noise.scatter
         return (
-            f'The progress numbers scatter by {self._noise.scatter * 100.0:.1f} points, too much '
+            f'The progress numbers scatter by {points:.1f} points, too much '
             f'to tell slow progress from none within {self._config.stall.longest:g} allowances.'
         )
 
@@ -141,7 +140,7 @@ class Judge:
 
     def rebase(self) -> None:
         """Measure from the next estimate on; calls that stand, stand."""
-        self._signal.clear()
+        self._track.signal.clear()
         self._standstill.clear()
         self._clock.hold()
         self._rest.restart()
@@ -167,7 +166,7 @@ class Judge:
             stamp_ns = self._clock.stamp_ns or now_ns
             self._report_success(False, self._reports.success.event_id, stamp_ns)
         self._success.restart()
-        self._signal.clear()
+        self._track.signal.clear()
         self._standstill.clear()
         self._restart_rules()
         self._clock.hold()
@@ -238,7 +237,7 @@ class Judge:
         if not self._moved:
             return bool(self._counted_ns)
         spoken = sum(stamp_ns >= resting_since_ns for stamp_ns in self._counted_ns)
-        return spoken == SETTLED_BY or (spoken > 0 and not self._signal.leaps)
+        return spoken == SETTLED_BY or (spoken > 0 and not self._track.signal.leaps)
 
     def _filter(self, tick: Tick, time: float, held: bool) -> Sample:
         estimate = tick.estimate
@@ -247,7 +246,7 @@ class Judge:
         if held:
             return self._track.keep(time, stamp_ns, self._progress_at_rest, spread)
         sample = self._track.add(time, stamp_ns, estimate.progress, spread, tick.frames)
-        self._progress_at_rest = self._signal.value()
+        self._progress_at_rest = self._track.signal.value()
         self._counted_ns.append(stamp_ns)
         return sample
 
@@ -262,7 +261,7 @@ class Judge:
         estimate = tick.estimate
         before = self._success.active
         allowance = self._allowances.of(tick.step)
-        now = self._success.update(estimate, allowance, self._noise)
+        now = self._success.update(estimate, allowance, self._track.noise)
         if now == before:
             return now
         if now:
@@ -279,11 +278,11 @@ class Judge:
         return True
 
     def _judge_motion(self, tick: Tick, sample: Sample, held: bool) -> None:
-        since = self._stall.since
+        since = self._standstill.rule.since
         allowance = max(self._allowances.of(tick.step), self._allowance)
         numbers = self._track.series[1]
-        lost = self._regression.update(sample, numbers, tick.undone, self._noise)
-        looping = self._loop.update(sample, allowance, self._noise)
+        lost = self._regression.update(sample, numbers, tick.undone, self._track.noise)
+        looping = self._loop.update(sample, allowance, self._track.noise)
         if lost:
             # What was reached before the fall is no baseline for the climb after it.
             self._standstill.restart()
@@ -291,20 +290,20 @@ class Judge:
             self._standstill.rest(self._rest_from(tick.resting_since_ns, sample))
         hung = not lost and self._standstill.update(tick, sample, allowance, self._loop, held)
         # A step that may take longer keeps its allowance until progress is seen.
-        self._allowance = allowance if self._stall.since == since else 0.0
+        self._allowance = allowance if self._standstill.rule.since == since else 0.0
         if looping:
             self._call(StallCause.LOOPING, tick, sample)
         elif lost:
             self._call(StallCause.REGRESSION, tick, sample)
         elif hung:
-            cause = StallCause.LOOPING if self._stall.in_circles else StallCause.NO_CHANGE
+            cause = StallCause.LOOPING if self._standstill.rule.in_circles else StallCause.NO_CHANGE
             self._call(cause, tick, sample)
         else:
             self._release('Progress is being made again.')
 
     def _rest_from(self, stamp_ns: int, sample: Sample) -> float:
         """Observed time of the first tick of a rest."""
-        samples = reversed(self._signal.samples)
+        samples = reversed(self._track.signal.samples)
         seen = itertools.takewhile(lambda item: item.stamp_ns >= stamp_ns, samples)
         return min((item.time for item in seen), default=sample.time)
 
@@ -336,20 +335,21 @@ class Judge:
     def _sureness(self, cause: StallCause, start: Sample, sample: Sample) -> float:
         """Probability of the call by the evidence that it was made on."""
         if cause is StallCause.NO_CHANGE:
-            odds = self._stall.test.odds
+            odds = self._standstill.rule.test.odds
             return _probability(odds) if math.isfinite(odds) else 1.0
         fallen = start.level - sample.level
-        scatter = max(self._noise.of_mean(self._config.regression.confirm), 1e-6)
+        scatter = max(self._track.noise.of_mean(self._config.regression.confirm), 1e-6)
         return _probability(0.5 * (fallen / scatter) ** 2)
 
     def _onset(self, cause: StallCause, sample: Sample) -> Sample:
-        samples: Sequence[Sample] = list(self._signal.samples)
+        samples: Sequence[Sample] = list(self._track.signal.samples)
         if cause is StallCause.REGRESSION:
             return self._regression.onset(samples)
         if cause is StallCause.LOOPING:
             since = self._loop.since
             return next((item for item in samples if item.time >= since), sample)
-        baseline = self._stall.baseline if self._stall.baseline is not None else sample.level
+        stood = self._standstill.rule.baseline
+        baseline = sample.level if stood is None else stood
         return onset(samples, baseline, 0.5 * self._config.stall.minimum_gain)
 
     def _event(self, kind: str, sample: Sample) -> str:

@@ -16,10 +16,9 @@ from progress_monitor.strategies.checkpoints import unsuited
 from progress_monitor.strategies.prompt_file import PromptFile
 from progress_monitor.strategies.reading import (
     Said,
-    distribution,
-    expected_share,
     find_tags,
     first_readable,
+    read_digits,
     split_thought,
     unescape,
 )
@@ -61,7 +60,7 @@ class ProcVLM:
         self.sample_period_s = config.window.sample_period
         self.shows = described(config.window)
         self._selection = WindowSelection(config.window)
-        self._done_from = 100.0 * config.success.progress
+        self._done_from = config.success.progress
 
     def unsuited(self, model_name: str) -> str:
         """A warning if the checkpoint was not made for this; else empty."""
@@ -115,17 +114,17 @@ class ProcVLM:
         contradicts = (bool(steps) and percent >= _COMPLETE) or (
             steps == () and percent < _HARDLY_BEGUN
         )
-        spread, done = distribution(answer.number, 1.0, self._done_from)
+        digits = read_digits(answer.number, 0.01, self._done_from)
         return Estimate(
             stamp_ns,
             percent / 100.0,
-            spread / 100.0,
+            digits.deviation,
             steps,
             Evidence.CONTRADICTION if contradicts else Evidence.GOOD,
             reasoning,
-            success_probability=done,
+            success_probability=digits.reached,
             verdict=Verdict.DONE if steps == () else Verdict.NOT_DONE,
-            expected=expected_share(answer.number, 0.01),
+            expected=digits.mean,
         )
 
 

@@ -19,10 +19,9 @@ from progress_monitor.strategies.reading import (
     Said,
     Tag,
     as_share,
-    distribution,
-    expected_share,
     find_tags,
     first_readable,
+    read_digits,
     read_value,
     split_thought,
     unescape,
@@ -137,18 +136,18 @@ class ProgressLM:
             return Estimate(stamp_ns, NAN, NAN, None, Evidence.REFUSED, reasoning)
         progress = as_share(score.value, score.percent)
         scale = 0.01 if score.percent or score.value > 1.0 else 1.0
-        spread, done = distribution(answer.number, scale, self._done_from)
+        digits = read_digits(answer.number, scale, self._done_from)
         unfit = reference is not None and reference.said is Said.REFUSAL
         return Estimate(
             stamp_ns,
             progress,
-            spread,
+            digits.deviation,
             None,
             Evidence.CONTRADICTION if unfit else Evidence.GOOD,
             reasoning,
-            success_probability=done,
+            success_probability=digits.reached,
             verdict=Verdict.DONE if progress >= self._done_from else Verdict.NOT_DONE,
-            expected=expected_share(answer.number, scale),
+            expected=digits.mean,
         )
 
 

@@ -129,30 +129,29 @@ def as_share(value: float, percent: bool) -> float:
     return min(max(value / 100.0 if percent or value > 1.0 else value, 0.0), 1.0)
 
 
-def distribution(
-    number: Sequence[tuple[float, float]], scale: float, threshold: float
-) -> tuple[float, float]:
-    """Standard deviation of ``value * scale`` and the probability that it reaches ``threshold``.
+@dataclass(frozen=True)
+class Digits:
+    """What the probabilities of a number's digits say of it; all NaN where there are none.
 
-    ``number`` holds pairs of (value, probability); both results are NaN where it is empty.
+    ``deviation`` is the standard deviation, ``reached`` the probability that the number reaches a
+    threshold, and ``mean`` the expected value, clamped to 0..1.
     """
+
+    deviation: float = NAN
+    reached: float = NAN
+    mean: float = NAN
+
+
+def read_digits(number: Sequence[tuple[float, float]], scale: float, threshold: float) -> Digits:
+    """Read pairs of (value, probability) as shares, ``value * scale``; ``threshold`` is one too."""
     total = sum(probability for _, probability in number)
     if not total > 0.0:
-        return NAN, NAN
+        return Digits()
     pairs = [(value * scale, probability / total) for value, probability in number]
     mean = sum(value * probability for value, probability in pairs)
     variance = sum(probability * (value - mean) ** 2 for value, probability in pairs)
     reached = sum(probability for value, probability in pairs if value >= threshold - 1e-9)
-    return math.sqrt(variance), min(reached, 1.0)
-
-
-def expected_share(number: Sequence[tuple[float, float]], scale: float) -> float:
-    """Mean of ``value * scale``, clamped to 0..1, by pairs of (value, probability); NaN of none."""
-    total = sum(probability for _, probability in number)
-    if not total > 0.0:
-        return NAN
-    mean = sum(value * probability for value, probability in number) / total
-    return min(max(mean * scale, 0.0), 1.0)
+    return Digits(math.sqrt(variance), min(reached, 1.0), min(max(mean, 0.0), 1.0))
 
 
 @functools.lru_cache(maxsize=16)

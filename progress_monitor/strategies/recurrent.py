@@ -17,10 +17,9 @@ from progress_monitor.strategies.checkpoints import unsuited
 from progress_monitor.strategies.prompt_file import PromptFile
 from progress_monitor.strategies.reading import (
     Said,
-    distribution,
-    expected_share,
     find_tags,
     first_readable,
+    read_digits,
     split_thought,
     unescape,
 )
@@ -128,17 +127,17 @@ class Recurrent:
         pending = _pending(thought)
         finished = progress >= self._done_from
         contradicts = (finished and bool(pending)) or (pending == () and progress < _HARDLY_BEGUN)
-        spread, done = distribution(answer.number, 0.01, self._done_from)
+        digits = read_digits(answer.number, 0.01, self._done_from)
         return Estimate(
             stamp_ns,
             progress,
-            spread,
+            digits.deviation,
             pending,
             Evidence.CONTRADICTION if contradicts else Evidence.GOOD,
             thought,
-            success_probability=done,
+            success_probability=digits.reached,
             verdict=Verdict.DONE if finished and not pending else Verdict.NOT_DONE,
-            expected=expected_share(answer.number, 0.01),
+            expected=digits.mean,
             thought=thought,
         )
 

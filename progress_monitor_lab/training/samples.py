@@ -95,9 +95,10 @@ class Sampler:
             if episode.progress[-1] > FINISHED and np.diff(episode.progress).min() > -SETBACK:
                 self._shown.setdefault(episode.task, []).append(episode)
 
-    def form(self) -> str:
-        """The form of the next batch."""
-        return str(self._rng.choice(tuple(FORMS), p=tuple(FORMS.values())))
+    def form(self, forms: Sequence[str] = tuple(FORMS)) -> str:
+        """The form of the next batch, one of ``forms``."""
+        shares = np.array([FORMS[form] for form in forms])
+        return str(self._rng.choice(forms, p=shares / shares.sum()))
 
     def frames_of(self, form: str) -> int:
         """How many frames the windows of the next batch hold."""

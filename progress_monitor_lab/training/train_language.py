@@ -216,6 +216,7 @@ def main() -> None:
     parser.add_argument('checkpoint', type=Path, help='folder to write the checkpoint to')
     parser.add_argument('--start', type=Path, help='checkpoint to go on from, not RUN/sighted')
     parser.add_argument('--teacher', type=Path, help='checkpoint with the same tower to learn from')
+    parser.add_argument('--form', action='append', choices=tuple(FORMS), help='only these')
     parser.add_argument('--minutes', type=float, default=40.0)
     parser.add_argument('--rate', type=float, default=1.5e-3)
     arguments = parser.parse_args()
@@ -251,7 +252,7 @@ def main() -> None:
     sampler = Sampler(train, int(clock.share * 1e6))
     step, recent = 0, []
     while clock.share < 1.0:
-        form = sampler.form()
+        form = sampler.form(arguments.form or tuple(FORMS))
         batch = collate.draw(sampler, form)
         logits = answer_logits(model, batch, seen)
         if teacher is not None and undisturbed is not None and form == TAUGHT_FORM:
