@@ -35,6 +35,7 @@ TOKENS_OF_BATCH = 4200
 DIGIT_WEIGHT, CHANCE_WEIGHT = 2.0, 4.0
 CHECKPOINT_STEPS = 400
 FOREIGN_IMAGES = 4000
+AT_ONCE = 128
 # The form that a teacher knows, and its share in the loss.
 TAUGHT_FORM, TAUGHT = 'procvlm', 0.5
 
@@ -152,19 +153,41 @@ def taught_loss_of(logits: torch.Tensor, batch: Batch, taught: torch.Tensor) -> 
     return torch.lerp(loss_of(logits, batch), (losses * weights).sum() / weights.sum(), TAUGHT)
 
 
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """Another checkpoint with the same tower, and the features of what it is shown."""
+
+    model: Any
+    seen: torch.Tensor
+
+    @classmethod
+    def read(cls, folder: Path, seen: torch.Tensor) -> Teacher:
+        """The checkpoint in ``folder``, in single precision."""
+        model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        return cls(model, seen)
+
+    @torch.no_grad()
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """What it says at the positions of the answers, (m, vocabulary)."""
+        return answer_logits(self.model, batch, self.seen)
+
+
 @torch.no_grad()
 def see_all(model: Any, corpus: Corpus, vary: bool) -> torch.Tensor:
     """Features of every frame, float16; with ``vary`` half of them under another light."""
     generator = torch.Generator().manual_seed(1)
-    parts = []
-    for images in torch.from_numpy(corpus.images).split(128):
+    seen = torch.empty(0, dtype=torch.float16)
+    for number, images in enumerate(torch.from_numpy(corpus.images).split(AT_ONCE)):
         pictures = images.float()
         if vary:
             chosen = torch.rand(len(images), generator=generator) < 0.5
             if bool(chosen.any()):
                 pictures[chosen] = augment(images[chosen], generator)
-        parts.append(features(model, pictures).half())
-    return torch.cat(parts)
+        found = features(model, pictures)
+        if not len(seen):
+            seen = torch.empty((len(corpus.images), *found.shape[1:]), dtype=torch.float16)
+        seen[number * AT_ONCE :][: len(found)] = found
+    return seen
 
 
 @torch.no_grad()
@@ -220,8 +243,7 @@ def main() -> None:
     parser.add_argument('--minutes', type=float, default=40.0)
     parser.add_argument('--rate', type=float, default=1.5e-3)
     arguments = parser.parse_args()
-    plain = load(arguments.episodes, held_out=False)
-    train = plain.disturbed(3).with_foreign(FOREIGN_IMAGES, 3)
+    train = load(arguments.episodes, held_out=False)
     held_out = load(arguments.episodes, held_out=True).with_foreign(FOREIGN_IMAGES // 10, 4)
     source = arguments.start or arguments.run / 'start'
     collate = Collator(source)
@@ -230,16 +252,16 @@ def main() -> None:
     )
     arguments.run.mkdir(parents=True, exist_ok=True)
     batch_attention(model)
+    undisturbed = see_all(model, train, vary=False) if arguments.teacher else None
+    train = train.disturbed(3).with_foreign(FOREIGN_IMAGES, 3)
     seen, unseen = see_all(model, train, vary=True), see_all(model, held_out, vary=False)
     print(f'{len(seen)} frames seen', flush=True)
-    teacher = undisturbed = None
-    if arguments.teacher:
-        teacher = Qwen3VLForConditionalGeneration.from_pretrained(
-            arguments.teacher, dtype=torch.float32
-        )
+    teacher = None
+    if undisturbed is not None:
         # The pictures of other scenes come last.
-        undisturbed = torch.cat([see_all(model, plain, vary=False), seen[-train.foreign :]])
-        print('teacher', validate(teacher, collate, held_out, unseen), flush=True)
+        undisturbed = torch.cat([undisturbed, seen[-train.foreign :]])
+        teacher = Teacher.read(arguments.teacher, undisturbed)
+        print('teacher', validate(teacher.model, collate, held_out, unseen), flush=True)
     parameters = list(model.model.language_model.parameters())
     optimizer = torch.optim.AdamW(
         parameters, lr=arguments.rate, weight_decay=0.05, betas=(0.9, 0.98)
@@ -255,10 +277,8 @@ def main() -> None:
         form = sampler.form(arguments.form or tuple(FORMS))
         batch = collate.draw(sampler, form)
         logits = answer_logits(model, batch, seen)
-        if teacher is not None and undisturbed is not None and form == TAUGHT_FORM:
-            with torch.no_grad():
-                taught = answer_logits(teacher, batch, undisturbed)
-            loss = taught_loss_of(logits, batch, taught)
+        if teacher is not None and form == TAUGHT_FORM:
+            loss = taught_loss_of(logits, batch, teacher.logits(batch))
         else:
             loss = loss_of(logits, batch)
         optimizer.zero_grad()
