@@ -13,8 +13,8 @@ from progress_monitor.judgement.signal import Sample
 from progress_monitor.judgement.votes import Votes
 
 VOTE_DEVIATIONS = 6.5
-STEP_DEVIATIONS = 6.5
-TICKS_SINCE = (5, 8, 16, 32)
+STEP_DEVIATIONS = 6.0
+TICKS_SINCE = (5, 8, 16, 32, 64)
 LEAST_BEFORE = 16
 
 
