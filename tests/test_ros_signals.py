@@ -18,9 +18,19 @@ import pytest
 pytest.importorskip('rclpy')
 
 from rclpy.action import ActionClient
-from ros_helpers import MONITOR, TESTS, Probe, Process, fresh_domain, monitor_command, running
+from ros_helpers import (
+    LATCHED,
+    MONITOR,
+    TESTS,
+    Probe,
+    Process,
+    fresh_domain,
+    monitor_command,
+    running,
+)
 
 from progress_monitor.action import MonitorTask
+from progress_monitor.msg import SupervisorLease
 from progress_monitor.ros.start import ending
 
 # What ``ros2 launch`` does: the terminal interrupts the whole group, itself among it, and it then
@@ -174,6 +184,20 @@ def test_a_lost_terminal_ends_the_node_in_good_order_unless_that_is_to_be_ignore
         assert monitor.child.wait(60) == 0
         assert kept.child.poll() is None
         assert kept.stop() == 0
+
+
+def test_a_node_without_standard_streams_is_not_ended_by_its_own_log(tmp_path: Path) -> None:
+    """Its descriptors would get their numbers, and a line of the log look like a signal."""
+    domain = fresh_domain()
+    node = Process(domain, SUPERVISOR, tmp_path / 'log', ['sh', '-c', 'exec "$@" >&- 2>&-', 'sh'])
+    with running(tmp_path, domain) as (probe, _):
+        leases: list[SupervisorLease] = []
+        topic = f'{MONITOR}/supervisor_lease'
+        probe.node.create_subscription(SupervisorLease, topic, leases.append, LATCHED)
+        # It says in the log that it leads, and goes on.
+        probe.wait(lambda: sum(lease.leads for lease in leases) > 2, 60, 'a leader that goes on')
+        assert node.child.poll() is None
+        assert node.stop() == 0
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
