@@ -62,6 +62,15 @@ def test_each_bad_parameter_refuses_configure_by_name(tmp_path: Path) -> None:
         assert reason in output
 
 
+@pytest.mark.parametrize('topic', ['/cell//image', '{robot}/image', f'/{"long" * 70}'])
+def test_a_name_that_only_the_middleware_refuses_is_named(tmp_path: Path, topic: str) -> None:
+    command = monitor_command(image_topics=[topic])
+    with running(tmp_path, fresh_domain(), command) as (probe, _):
+        status = probe.wait_state(MonitorStatus.STATE_ERROR)
+        assert status.message.startswith(f'not configured: image_topics: {topic!r}: ')
+        assert '.c:' not in status.message
+
+
 def test_more_images_than_can_be_shown_at_once_are_refused(tmp_path: Path) -> None:
     topics = [f'/camera_{number}/image' for number in range(3)]
     command = monitor_command(image_topics=topics, window__min_images=64, window__max_images=64)

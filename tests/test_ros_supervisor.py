@@ -416,6 +416,9 @@ def test_a_policy_file_with_a_topic_as_the_rung(world: World, tmp_path: Path) ->
     ('name', 'value'),
     [
         ('replan_service', ' '),
+        ('replan_service', 'my service'),
+        ('monitor', '/progress_monitor/'),
+        ('monitor', '{robot}/monitor'),
         ('cool_down_s', -1.0),
         ('monitor', ''),
         ('policy_file', '/nowhere/policy.yaml'),

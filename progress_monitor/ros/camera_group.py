@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
-from rclpy.validate_topic_name import validate_topic_name
 
 from progress_monitor.parameters import ParameterError
 from progress_monitor.printable import printable
 from progress_monitor.ros.cameras import Camera, Intake, Problem
+from progress_monitor.ros.names import full_name
 from progress_monitor.types import Evidence, Frame
 
 _CHECK_PERIOD_S = 0.5
@@ -25,14 +24,7 @@ def camera_names(node: Node, topics: Sequence[str]) -> tuple[str, ...]:
     """
     if not topics:
         raise ParameterError('image_topics: empty; name at least one camera topic')
-    names = []
-    for topic in topics:
-        try:
-            validate_topic_name(topic)
-            names.append(node.resolve_topic_name(topic))
-        except InvalidTopicNameException as error:
-            reason = ' '.join(str(error).split())
-            raise ParameterError(f'image_topics: {topic!r}: {reason}') from error
+    names = [full_name(node, 'image_topics', topic) for topic in topics]
     if len(set(names)) < len(names):
         raise ParameterError(f'image_topics: a topic is named twice: {", ".join(names)}')
     return tuple(names)

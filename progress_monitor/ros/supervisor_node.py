@@ -34,6 +34,7 @@ from progress_monitor.ros.acknowledger import Acknowledger
 from progress_monitor.ros.callers import make_caller
 from progress_monitor.ros.diagnostics import task as diagnostic_task
 from progress_monitor.ros.messages import header, to_time
+from progress_monitor.ros.names import full_name
 from progress_monitor.ros.publishers import Publishers
 from progress_monitor.ros.running import run
 from progress_monitor.ros.tolerant import TolerantNode
@@ -126,8 +127,9 @@ class SupervisorNode(TolerantNode):
         for name in ('monitor', 'replan_service'):
             if not getattr(config, name).strip():
                 raise ParameterError(f'{name}: empty; give a name')
+        full_name(self, 'replan_service', config.replan_service, service=True)
+        self._monitor = monitor = full_name(self, 'monitor', config.monitor)
         policy = self._policy(config)
-        self._monitor = monitor = self.resolve_topic_name(config.monitor)
         self._file = self._open_record(monitor)
         self._recovery = Recovery(
             policy,
