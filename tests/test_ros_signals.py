@@ -234,3 +234,30 @@ def hears(pid: int) -> bool:
         next(line for line in status.splitlines() if line.startswith('SigCgt')).split()[1], 16
     )
     return all(caught >> (number - 1) & 1 for number in ending())
+
+
+@pytest.mark.parametrize(
+    ('given', 'environment', 'said'),
+    [
+        (['--ros-args', '-p', b'monitor:=zur\xfcck'], {}, 'they are no text in UTF-8; set LANG'),
+        (['--ros-args', '--colour'], {}, "there are none such: ['--colour']"),
+        ([], {'HOME': None, 'ROS_HOME': None, 'ROS_LOG_DIR': None}, 'set HOME, ROS_HOME or'),
+        ([], {'ROS_LOG_DIR': '/proc/log'}, 'set HOME, ROS_HOME or ROS_LOG_DIR to a folder that'),
+    ],
+)
+def test_what_keeps_ros_from_starting_is_said_in_a_sentence(
+    given: list[str | bytes], environment: dict[str, str | None], said: str
+) -> None:
+    changed = {**os.environ, **environment}
+    ran = subprocess.run(
+        [sys.executable, TESTS.parent / 'scripts' / 'supervisor_node', *given],
+        env={name: value for name, value in changed.items() if value is not None},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[-1].startswith('ROS arguments: ')
+    assert said in ran.stderr
+    assert 'Traceback' not in ran.stderr

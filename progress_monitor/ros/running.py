@@ -55,7 +55,7 @@ def run(
             args=None if arguments is None else list(arguments),
             signal_handler_options=SignalHandlerOptions.NO,
         )
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeError) as error:
         _refuse(error)
     executor = SingleThreadedExecutor()
     node: N | None = None
@@ -82,6 +82,12 @@ def run(
 def _refuse(error: Exception) -> NoReturn:
     """Say in one line what ROS says in several, without the places in its own source."""
     said = re.sub(r', at /\S+:\d+', '', ' '.join(str(error).split()))
+    if type(error).__name__ == 'UnknownROSArgsError':  # rclpy exports it nowhere
+        said = f'there are none such: {said}'
+    elif isinstance(error, UnicodeError):
+        said = 'they are no text in UTF-8; set LANG to a locale in UTF-8, as C.UTF-8 is'
+    elif 'logging' in said:
+        said += '; set HOME, ROS_HOME or ROS_LOG_DIR to a folder that can be written to'
     print(f'ROS arguments: {printable(said)}', file=sys.stderr)
     raise SystemExit(2)
 
