@@ -247,6 +247,16 @@ def test_nothing_in_the_current_folder_is_imported(fault, tmp_path, monkeypatch)
         wait_state(made, BackendState.READY)
 
 
+def test_a_current_folder_that_was_removed_is_done_without(fault, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'removed').mkdir()
+    os.chdir('removed')
+    os.rmdir(tmp_path / 'removed')
+    with contextlib.closing(WorkerBackend(CONFIG, engine='worker_faults:make')) as made:
+        wait_state(made, BackendState.READY)
+        assert os.readlink(f'/proc/{made.pid}/cwd') == '/'
+
+
 def test_an_answer_of_another_kind_never_leaves_the_backend(backend):
     completion = ask(backend, question(frames(1), 'text', want=Score((' True',))))
     assert (completion.answer, completion.failure) == (None, Failure.LOST)
