@@ -122,6 +122,9 @@ def test_a_clock_that_stands_at_0_is_told_from_one_that_nobody_publishes(tmp_pat
             lambda: probe.status and 'nobody publishes /clock' in probe.status[-1].message,
             what='the missing clock',
         )
+        probe.status.clear()
+        probe.wait(lambda: len(probe.status) > 4, what='a status that pictures do not change')
+        assert all('nobody publishes /clock' in status.message for status in probe.status)
         clock = probe.node.create_publisher(Clock, '/clock', 10)
 
         def said(text: str) -> bool:
