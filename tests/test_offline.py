@@ -326,7 +326,8 @@ def test_parameter_files_of_the_node_are_understood(tmp_path: Path) -> None:
     path = tmp_path / 'p.yaml'
     path.write_text(
         '/**/supervisor:\n  ros__parameters: {max_attempts: 1}\n'
-        '/**:\n  ros__parameters: {stall: {allowance: 4.0}}\n'
+        '/**:\n  ros__parameters: {use_sim_time: true, stall: {allowance: 4.0}}\n'
+        '/**/progress_monitor:\n  ros__parameters: {qos_overrides: {/clock: {depth: 1}}}\n'
         'progress_monitor:\n  ros__parameters: {stall.minimum_gain: 0.1}\n'
     )
     assert read_parameters(path, 'progress_monitor') == {
@@ -335,7 +336,16 @@ def test_parameter_files_of_the_node_are_understood(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize('text', ['- 1', 'progress_monitor: {stall: 1}', 'a: [', ''])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '- 1',
+        'progress_monitor: {stall: 1}',
+        'a: [',
+        '',
+        '/**: {ros__parameters: {stall: {allowance: 4.0}, stall.allowance: 5.0}}',
+    ],
+)
 def test_what_is_no_parameter_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / 'bad.yaml'
     path.write_text(text)
