@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -100,8 +101,8 @@ def _model_name(model_path: str) -> str:
 
 
 def _config(model_path: str) -> Mapping[str, Any]:
-    folder = Path(model_path).expanduser()
-    if not folder.is_dir() and hub.is_hub_name(model_path):
+    folder = Path(os.path.expanduser(model_path))
+    if not os.path.isdir(folder) and hub.is_hub_name(model_path):
         folder = hub.cached_snapshot(model_path) or folder
     try:
         config = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
