@@ -21,7 +21,7 @@ from std_msgs.msg import String
 
 from progress_monitor.msg import MonitorStatus, Progress
 from progress_monitor.msg import RecoveryEvent as Event
-from progress_monitor.ros.behaviours import IsStalled, MonitorTask
+from progress_monitor.ros.behaviours import IsStalled, IsSucceeded, MonitorTask
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / 'examples'
@@ -229,6 +229,29 @@ def test_a_stall_that_nobody_stands_by_is_none(world: World) -> None:
     assert stalled.status is Status.FAILURE
     robot.status(MonitorStatus.STATE_STALLED)
     probe.wait(lambda: status() is Status.SUCCESS, what='the stall')
+    robot.status(MonitorStatus.STATE_PROGRESSING, message='on its way')
+    probe.wait(lambda: 'on its way' in (status(), stalled.feedback_message)[1], what='a refusal')
+    assert stalled.status is Status.FAILURE
+
+
+def test_a_success_of_before_the_monitor_was_started_anew_is_none(world: World) -> None:
+    probe = world.probe
+    robot = FakeRobot(probe.node)
+    succeeded = IsSucceeded()
+    succeeded.setup(node=probe.node)
+
+    def status() -> Status:
+        succeeded.tick_once()
+        return succeeded.status
+
+    robot.status(MonitorStatus.STATE_SUCCEEDED)
+    robot.succeed()
+    probe.wait(lambda: status() is Status.SUCCESS, what='the success')
+    robot.fall_silent()
+    robot.speak()
+    robot.status(MonitorStatus.STATE_PROGRESSING, message='on its way')
+    probe.wait(lambda: 'on its way' in (status(), succeeded.feedback_message)[1], what='a refusal')
+    assert succeeded.status is Status.FAILURE
 
 
 def test_a_behaviour_without_a_node_says_what_it_wants() -> None:

@@ -37,6 +37,7 @@ _BLIND = (
     msg.MonitorStatus.STATE_STALE,
     msg.MonitorStatus.STATE_ERROR,
 )
+_STALLED = (msg.MonitorStatus.STATE_STALLED, msg.MonitorStatus.STATE_REGRESSING)
 _LATCHED = QoSProfile(
     depth=1,
     reliability=ReliabilityPolicy.RELIABLE,
@@ -83,8 +84,11 @@ class _Watching(_RosBehaviour):
     def _on_status(self, message: msg.MonitorStatus) -> None:
         self._status, self._heard = message, time.monotonic()
 
-    def watches(self, task_id: str) -> bool:
-        """Whether the monitor sees and judges this task now; says why not as feedback."""
+    def stands_by(self, task_id: str, *states: int) -> bool:
+        """Whether the monitor finds this task in one of ``states`` now; says why not as feedback.
+
+        One that was started anew knows nothing of what its predecessor called.
+        """
         status = self._status
         if status is None or time.monotonic() - self._heard > _STATUS_TIMEOUT_S:
             self.feedback_message = 'the monitor is silent'
@@ -92,6 +96,8 @@ class _Watching(_RosBehaviour):
             self.feedback_message = status.message
         elif status.task_id != task_id:
             self.feedback_message = 'the monitor watches another task'
+        elif status.state not in states:
+            self.feedback_message = f'the monitor says otherwise now: {status.message}'
         else:
             return True
         return False
@@ -124,7 +130,7 @@ class IsStalled(_Watching):
     def update(self) -> Status:
         stall = self._stall
         self.feedback_message = ''
-        if stall is None or not stall.stalled or not self.watches(stall.task_id):
+        if stall is None or not stall.stalled or not self.stands_by(stall.task_id, *_STALLED):
             return Status.FAILURE
         if self._causes and stall.cause not in self._causes:
             return Status.FAILURE
@@ -150,9 +156,10 @@ class IsSucceeded(_Watching):
     def update(self) -> Status:
         success = self._success
         self.feedback_message = ''
-        if success is None or not success.succeeded or not self.watches(success.task_id):
+        if success is None or not success.succeeded:
             return Status.FAILURE
-        return Status.SUCCESS
+        done = self.stands_by(success.task_id, msg.MonitorStatus.STATE_SUCCEEDED)
+        return Status.SUCCESS if done else Status.FAILURE
 
 
 class MonitorTask(_RosBehaviour):
