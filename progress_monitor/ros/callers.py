@@ -55,6 +55,7 @@ class TriggerCaller:
         return bool(self._client.service_is_ready())
 
     def start(self, stall: StallEvent) -> None:
+        self.abandon()  # a person is asked again although the last answer has not come
         self._call = self._client.call_async(Trigger.Request())
 
     def poll(self) -> Outcome | None:
