@@ -284,6 +284,21 @@ def test_gaps_stamps_that_go_back_and_pictures_without_a_stamp_are_named(tmp_pat
     assert '1 pictures cannot be used; the last: /image: header.stamp is 0' in said
 
 
+def test_a_recording_whose_clock_was_set_back_is_judged_to_its_end(tmp_path: Path) -> None:
+    pytest.importorskip('sensor_msgs')
+    before = shots('/image', [40] * 20, 9000 * SECOND)
+    after = shots('/image', [80] * 60, 100 * SECOND)
+    stray = ('/image', 8000 * SECOND, before[0][2])
+    bag = write_bag(tmp_path / 'bag', [*before[:10], stray, *before[10:], *after])
+    run(bag, Brightness(), tmp_path / 'out')
+    rows = lines(tmp_path / 'out')
+    first = [row['progress'] for row in rows if row['timestamp_sec'] >= 0]
+    assert first == pytest.approx([20.0] * 4, abs=1.0)  # a stray picture changes nothing
+    assert len(rows) - len(first) >= 8
+    assert rows[-1]['progress'] == pytest.approx(40.0, abs=1.0)
+    assert rows[-1]['state'] in ('OBSERVING', 'PROGRESSING')
+
+
 def test_a_bag_that_is_damaged_is_played_up_to_there(tmp_path: Path) -> None:
     pytest.importorskip('sensor_msgs')
     bag = write_bag(tmp_path / 'bag', shots('/image', [60] * 150))
