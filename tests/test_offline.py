@@ -194,6 +194,17 @@ def test_a_folder_of_pictures_is_played_by_name(tmp_path: Path) -> None:
     assert 'frame_12.png: no picture' in outcome.notes[0]
 
 
+@pytest.mark.parametrize('period_s', [3600.0, 0.001])
+def test_pictures_at_any_pace_are_filmed(tmp_path: Path, period_s: float) -> None:
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for index, picture in enumerate(pictures([40, 60, 80])):
+        cv2.imwrite(str(folder / f'{index}.png'), picture)
+    assert run(folder, Brightness(), tmp_path / 'out', period_s=period_s).usable
+    capture = cv2.VideoCapture(str(tmp_path / 'out' / 'overlay.mp4'))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
 @pytest.mark.parametrize('storage', StoragePlugin)
 @pytest.mark.parametrize('topic', ['/camera/image', '/camera/image/compressed'])
 def test_a_bag_is_played_by_the_stamps_of_its_headers(
