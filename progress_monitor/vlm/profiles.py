@@ -17,6 +17,8 @@ from progress_monitor.parameters import ParameterError
 from progress_monitor.vlm import hub
 
 AUTO = 'auto'
+# ROS reads the null of a parameter file as a text.
+_NULLS = (None, 'null', '~')
 NONE = 'none'
 _FOLDER = Path(__file__).with_name('model_profiles')
 _HUB_FOLDER = re.compile(r'models--.*--(?P<name>[^/]+)/snapshots/[^/]+/?$')
@@ -84,10 +86,16 @@ def resolve(values: Mapping[str, Any], model_path: str) -> dict[str, Any]:
     """``values`` by the parameters' dotted names, completed by the checkpoint's profile.
 
     What is given in ``values`` wins, whatever it is; so they must hold only what a user gave, not
-    defaults. ``model.profile`` in the result is the name of the profile in force, or ``none``.
+    defaults. A null is what ``ros2 param dump`` writes of a parameter that has no value.
+    ``model.profile`` in the result is the name of the profile in force, or ``none``.
 
     :raises ParameterError: if ``model.profile`` names no profile.
     """
+    values = {
+        name: value
+        for name, value in values.items()
+        if name not in governed() or value not in _NULLS
+    }
     profile = find(str(values.get('model.profile', AUTO)), model_path)
     if profile is None:
         return {**values, 'model.profile': NONE}
