@@ -36,6 +36,7 @@ def test_each_bad_parameter_refuses_configure_by_name(tmp_path: Path) -> None:
         'stall.allowance': (-1.0, 1.0, 'stall.allowance: -1.0 must be above 0.0'),
         'window.policy': ('newest', 'growing', "window.policy: 'newest' is not one of"),
         'model.quantization': (4, 'none', 'model.quantization: expected str'),
+        'model.adapters': ('a', ['a'], "model.adapters: expected list, got str 'a'"),
         'stall.step_allowances': (['Lift'], ['Lift=3'], 'stall.step_allowances'),
     }
     command = monitor_command(**{name: values[0] for name, values in bad.items()})
