@@ -350,6 +350,21 @@ def test_a_stall_of_before_the_monitor_was_started_anew_is_not_acted_on(world: W
     probe.wait(lambda: robot.replans, what='the replan')
 
 
+def test_a_person_is_needed_no_longer_once_a_monitor_started_anew_sees_progress(
+    world: World,
+) -> None:
+    robot = world.robot
+    robot.status(MonitorStatus.STATE_STALLED)
+    robot.stall('a')
+    world.supervise(max_attempts=0)
+    world.wait_diagnostics('nothing is left to try')
+    robot.fall_silent()
+    robot.speak()
+    robot.status(MonitorStatus.STATE_PROGRESSING, task_id='another')
+    world.wait_diagnostics('nothing to recover from')
+    assert robot.kinds() == [Event.KIND_ASK_PERSON, Event.KIND_RELEASED]
+
+
 def test_values_of_a_newer_monitor_are_tolerated(world: World) -> None:
     probe, robot = world.probe, world.robot
     robot.offer_replan()

@@ -210,11 +210,20 @@ class Recovery:
             self._tell(Kind.NOT_JUDGED, task_id, event_id, f'nothing is done: {trouble}')
         self.not_judged = trouble
 
-    def forget_open(self, why: str) -> None:
-        """The monitor speaks of the open stall no longer."""
+    def forget(self, why: str, task_id: str) -> None:
+        """The monitor speaks no longer of the stall that is open, or that a person was asked about.
+
+        :param task_id: what it watches now.
+        """
         stall, self.open = self.open, None
-        if stall is not None and self.leads:
-            self._tell(Kind.RELEASED, stall.task_id, stall.event_id, why)
+        asked = self.record.asked
+        if asked:
+            self.record.asked = ''
+            self._keep()
+        event_id = stall.event_id if stall is not None else asked
+        if event_id and self.leads:
+            task_id = stall.task_id if stall is not None else task_id
+            self._tell(Kind.RELEASED, task_id, event_id, why)
 
     def at(self, now_ns: int, now_s: float) -> None:
         """Set the time: ns of the ROS clock, and s of a steady one."""

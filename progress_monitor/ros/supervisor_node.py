@@ -297,19 +297,21 @@ class SupervisorNode(TolerantNode):
         stall = recovery.open
         elsewhere = stall is not None and stall.task_id != status.task_id and not silent
         # One that was started anew knows nothing of the stall that its predecessor called.
-        upheld = status.state in _UPHOLDING or stall is None
+        called = stall is not None or bool(recovery.record.asked)
+        upheld = status.state in _UPHOLDING or not called
         gets_on = not trouble and status.state == MonitorStatus.STATE_PROGRESSING and not upheld
         if not elsewhere and not gets_on:
             self._mismatch_since = now
         elif now - self._mismatch_since > _FORGET_AFTER_S:
-            recovery.forget_open(
+            recovery.forget(
                 'the monitor watches this task no longer'
                 if elsewhere
-                else 'the monitor sees the task get on'
+                else 'the monitor sees the task get on',
+                status.task_id,
             )
         if not trouble and elsewhere:
             trouble = 'the monitor watches another task'
-        elif not trouble and not upheld:
+        elif not trouble and stall is not None and not upheld:
             trouble = 'the monitor sees no stall now'
         recovery.on_judging(trouble, status.task_id, watches)
 
