@@ -186,6 +186,20 @@ def test_a_lost_terminal_ends_the_node_in_good_order_unless_that_is_to_be_ignore
         assert kept.stop() == 0
 
 
+def test_a_node_that_inherits_many_descriptors_starts_and_ends(tmp_path: Path) -> None:
+    leak = (
+        'import os, resource as r, sys; most = r.getrlimit(r.RLIMIT_NOFILE)[1]; '
+        'r.setrlimit(r.RLIMIT_NOFILE, (2048, most)); '
+        'held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]; '
+        '[os.set_inheritable(item, True) for item in held]; os.execv(sys.argv[1], sys.argv[1:])'
+    )
+    domain = fresh_domain()
+    node = Process(domain, SUPERVISOR, tmp_path / 'log', [sys.executable, '-c', leak])
+    with running(tmp_path, domain) as (probe, _):
+        probe.wait(lambda: 'leads' in node.output() or node.child.poll() is not None, 60, 'a start')
+        assert node.stop() == 0, node.output()
+
+
 def test_a_node_without_standard_streams_is_not_ended_by_its_own_log(tmp_path: Path) -> None:
     """Its descriptors would get their numbers, and a line of the log look like a signal."""
     domain = fresh_domain()

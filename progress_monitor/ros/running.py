@@ -104,7 +104,7 @@ class _Signals:
 
     def came(self) -> bool:
         """Whether one has come."""
-        return bool(select.select([self._reader], [], [], 0)[0])
+        return _has_bytes(self._reader, 0)
 
     def spin(self, executor: Executor) -> None:
         """Spin until one comes, or has come."""
@@ -112,7 +112,7 @@ class _Signals:
 
         def wait() -> None:
             # The main thread runs Python's handlers only when ROS has woken it.
-            select.select([self._reader], [], [])
+            _has_bytes(self._reader, None)
             stop.set_result(None)
 
         waiter = threading.Thread(target=wait, name='signals', daemon=True)
@@ -130,6 +130,13 @@ class _Signals:
         signal.set_wakeup_fd(-1)
         os.close(self._writer)
         os.close(self._reader)
+
+
+def _has_bytes(descriptor: int, timeout_ms: int | None) -> bool:
+    # Unlike select(), poll() takes descriptors from 1024 on, as whoever leaks many leaves.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(timeout_ms))
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:
