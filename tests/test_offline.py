@@ -194,6 +194,23 @@ def test_a_folder_of_pictures_is_played_by_name(tmp_path: Path) -> None:
     assert 'frame_12.png: no picture' in outcome.notes[0]
 
 
+@pytest.mark.parametrize('kind', ['film', 'folder'])
+def test_a_recording_is_never_written_over(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    source = out = tmp_path / 'recording'
+    out.mkdir()
+    if kind == 'film':
+        source = video.rename(out / 'overlay.mp4')
+    else:
+        cv2.imwrite(str(out / '0.png'), pictures([40])[0])
+    before = {item.name: item.read_bytes() for item in out.iterdir()}
+    given = [str(source), '--task', 'x', '--model', 'none', '--out', str(out)]
+    assert command.main(given) == 2
+    assert f'--out: {source} is the recording itself' in capsys.readouterr().err
+    assert {item.name: item.read_bytes() for item in out.iterdir()} == before
+
+
 @pytest.mark.parametrize('period_s', [3600.0, 0.001])
 def test_pictures_at_any_pace_are_filmed(tmp_path: Path, period_s: float) -> None:
     folder = tmp_path / 'pictures'
