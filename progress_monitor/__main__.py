@@ -6,6 +6,8 @@ import os
 import sys
 from importlib import import_module
 
+from progress_monitor.standard_streams import occupy
+
 # Each module has a function main(arguments) that returns an exit code.
 COMMANDS = {
     'annotate': 'progress_monitor.adapt.annotate',
@@ -22,6 +24,7 @@ def main(arguments: list[str]) -> int:
     Other codes are the command's own, 130 if it is interrupted, and 141 if what it prints to is
     closed, as shells have it.
     """
+    occupy()
     if not arguments or arguments[0] not in COMMANDS:
         print(
             f'usage: python -m progress_monitor {{{",".join(COMMANDS)}}} ...\n'

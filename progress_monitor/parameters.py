@@ -96,9 +96,8 @@ def check(declaration: Declaration, value: Any) -> Any:
     expected: Any = declaration.type
     wrong_bool = isinstance(value, bool) and expected is not bool
     if wrong_bool or not isinstance(value, expected):
-        raise ParameterError(
-            f'{name}: expected {expected.__name__}, got {type(value).__name__} {value!r}'
-        )
+        wanted = 'list' if expected is tuple else expected.__name__
+        raise ParameterError(f'{name}: expected {wanted}, got {type(value).__name__} {value!r}')
     if declaration.choices and value not in declaration.choices:
         raise ParameterError(f'{name}: {value!r} is not one of {", ".join(declaration.choices)}')
     if isinstance(value, float) and not math.isfinite(value):

@@ -15,7 +15,7 @@ import sys
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,9 +102,14 @@ def image_message(image: NDArray[np.uint8], stamp: Any, encoding: str = 'rgb8') 
 
 
 class Process:
-    """A child process whose output is kept for the report of a failing test."""
+    """A child process whose output is kept for the report of a failing test.
 
-    def __init__(self, domain: int, command: list[str], log: Path) -> None:
+    :param before: command that executes the interpreter that is named behind it.
+    """
+
+    def __init__(
+        self, domain: int, command: list[str], log: Path, before: Sequence[str] = ()
+    ) -> None:
         environment = {
             **os.environ,
             'ROS_DOMAIN_ID': str(domain),
@@ -118,7 +123,7 @@ class Process:
         self.log = log
         with log.open('wb') as output:
             self.child = subprocess.Popen(
-                [sys.executable, *command], env=environment, stdout=output, stderr=output
+                [*before, sys.executable, *command], env=environment, stdout=output, stderr=output
             )
 
     def output(self) -> str:

@@ -13,7 +13,7 @@ PACKAGE = ROOT / 'progress_monitor'
 
 # Lower rooms first; a room may import from its own level only itself.
 LEVELS = (
-    ('types', 'parameters'),
+    ('types', 'parameters', 'standard_streams'),
     ('strategy_config',),
     ('config',),
     ('steps', 'resize', 'yaml_file'),

@@ -259,10 +259,29 @@ def test_the_key_comes_from_the_environment(server, monkeypatch):
     assert server.bodies[-1]['cache_salt'] == 'robot-1'
 
 
-@pytest.mark.parametrize('url', ['', 'file:///etc/passwd', 'gpu-box:8000', 'http://'])
+@pytest.mark.parametrize(
+    'url',
+    [
+        '',
+        'file:///etc/passwd',
+        'gpu-box:8000',
+        'http://',
+        'http://gpu-box:8000a/v1',
+        'http://gpu-box:80800/v1',
+        'http://[::1/v1',
+        'http://gpu box:8000/v1',
+        'http://gpu-box:8000/v1\n',
+    ],
+)
 def test_an_address_that_is_none_is_refused_by_name(url):
     with pytest.raises(ParameterError, match=r'server\.url'):
         OpenAIBackend(ServerConfig(url=url), 1.0, 1)
+
+
+def test_a_password_in_an_address_is_refused_and_repeated_nowhere():
+    with pytest.raises(ParameterError, match=r'server\.url: a name or password') as refused:
+        OpenAIBackend(ServerConfig(url='http://robot:secret@gpu-box:8000/v1'), 1.0, 1)
+    assert 'secret' not in str(refused.value)
 
 
 def ended_by(finish, text='1. Go on.\nIt is <progress>40%', **more):

@@ -121,6 +121,7 @@ def test_a_bag_gives_a_demonstration(tmp_path):
         (['--live', '/cam'], 'give a recording, or --live'),
         (['--ticks', 'none.jsonl'], 'none.jsonl'),
         (['--goal', ' '], '--goal must be'),
+        (['--goal', 'zur\udcfcck'], '--goal is not valid Unicode'),
         (['--words', *'x' * 65], '--words: a demonstration has at most 64'),
     ],
 )

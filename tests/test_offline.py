@@ -194,6 +194,34 @@ def test_a_folder_of_pictures_is_played_by_name(tmp_path: Path) -> None:
     assert 'frame_12.png: no picture' in outcome.notes[0]
 
 
+@pytest.mark.parametrize('kind', ['film', 'folder'])
+def test_a_recording_is_never_written_over(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    source = out = tmp_path / 'recording'
+    out.mkdir()
+    if kind == 'film':
+        source = video.rename(out / 'overlay.mp4')
+    else:
+        cv2.imwrite(str(out / '0.png'), pictures([40])[0])
+    before = {item.name: item.read_bytes() for item in out.iterdir()}
+    given = [str(source), '--task', 'x', '--model', 'none', '--out', str(out)]
+    assert command.main(given) == 2
+    assert f'--out: {source} is the recording itself' in capsys.readouterr().err
+    assert {item.name: item.read_bytes() for item in out.iterdir()} == before
+
+
+@pytest.mark.parametrize('period_s', [3600.0, 0.001])
+def test_pictures_at_any_pace_are_filmed(tmp_path: Path, period_s: float) -> None:
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for index, picture in enumerate(pictures([40, 60, 80])):
+        cv2.imwrite(str(folder / f'{index}.png'), picture)
+    assert run(folder, Brightness(), tmp_path / 'out', period_s=period_s).usable
+    capture = cv2.VideoCapture(str(tmp_path / 'out' / 'overlay.mp4'))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
 @pytest.mark.parametrize('storage', StoragePlugin)
 @pytest.mark.parametrize('topic', ['/camera/image', '/camera/image/compressed'])
 def test_a_bag_is_played_by_the_stamps_of_its_headers(
@@ -284,6 +312,21 @@ def test_gaps_stamps_that_go_back_and_pictures_without_a_stamp_are_named(tmp_pat
     assert '1 pictures cannot be used; the last: /image: header.stamp is 0' in said
 
 
+def test_a_recording_whose_clock_was_set_back_is_judged_to_its_end(tmp_path: Path) -> None:
+    pytest.importorskip('sensor_msgs')
+    before = shots('/image', [40] * 20, 9000 * SECOND)
+    after = shots('/image', [80] * 60, 100 * SECOND)
+    stray = ('/image', 8000 * SECOND, before[0][2])
+    bag = write_bag(tmp_path / 'bag', [*before[:10], stray, *before[10:], *after])
+    run(bag, Brightness(), tmp_path / 'out')
+    rows = lines(tmp_path / 'out')
+    first = [row['progress'] for row in rows if row['timestamp_sec'] >= 0]
+    assert first == pytest.approx([20.0] * 4, abs=1.0)  # a stray picture changes nothing
+    assert len(rows) - len(first) >= 8
+    assert rows[-1]['progress'] == pytest.approx(40.0, abs=1.0)
+    assert rows[-1]['state'] in ('OBSERVING', 'PROGRESSING')
+
+
 def test_a_bag_that_is_damaged_is_played_up_to_there(tmp_path: Path) -> None:
     pytest.importorskip('sensor_msgs')
     bag = write_bag(tmp_path / 'bag', shots('/image', [60] * 150))
@@ -326,7 +369,8 @@ def test_parameter_files_of_the_node_are_understood(tmp_path: Path) -> None:
     path = tmp_path / 'p.yaml'
     path.write_text(
         '/**/supervisor:\n  ros__parameters: {max_attempts: 1}\n'
-        '/**:\n  ros__parameters: {stall: {allowance: 4.0}}\n'
+        '/**:\n  ros__parameters: {use_sim_time: true, stall: {allowance: 4.0}}\n'
+        '/**/progress_monitor:\n  ros__parameters: {qos_overrides: {/clock: {depth: 1}}}\n'
         'progress_monitor:\n  ros__parameters: {stall.minimum_gain: 0.1}\n'
     )
     assert read_parameters(path, 'progress_monitor') == {
@@ -335,7 +379,16 @@ def test_parameter_files_of_the_node_are_understood(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize('text', ['- 1', 'progress_monitor: {stall: 1}', 'a: [', ''])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '- 1',
+        'progress_monitor: {stall: 1}',
+        'a: [',
+        '',
+        '/**: {ros__parameters: {stall: {allowance: 4.0}, stall.allowance: 5.0}}',
+    ],
+)
 def test_what_is_no_parameter_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / 'bad.yaml'
     path.write_text(text)

@@ -297,6 +297,13 @@ def test_a_pipe_that_is_closed_ends_a_command_quietly() -> None:
     assert (ran.returncode, ran.stderr) == (141, b'')
 
 
+def test_a_command_without_standard_streams_says_its_result_by_its_code() -> None:
+    closed = ['sh', '-c', 'exec "$@" <&- >&- 2>&-', 'sh']
+    for given, code in ([], 2), (['watch', '--help'], 0):
+        command = [*closed, sys.executable, '-m', 'progress_monitor', *given]
+        assert subprocess.run(command, timeout=60, check=False).returncode == code
+
+
 def test_a_command_that_is_interrupted_while_it_starts_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -251,6 +251,33 @@ def test_a_goal_that_its_server_has_forgotten_is_lost_and_not_repeated() -> None
     assert bench.stall('b') == [Kind.REPLAN]
 
 
+def test_a_person_is_asked_in_the_policys_way_as_soon_as_that_is_there() -> None:
+    targets = {
+        'replan': Target('service', '/robot/replan'),
+        'ask_person': Target('topic', '/operator'),
+    }
+    bench = Bench(Policy((Rule((Rung('replan'),)),), targets, 5))
+    operator = bench.callers['ask_person']
+    bench.stall('a')
+    assert bench.tick(601.0) == [Kind.REPLAN_FAILED, Kind.ASK_PERSON]
+    assert bench.said[1].target == '/robot/ask_person'
+    assert operator.started == ['a']
+    operator.there = False
+    assert bench.stall('b') == [Kind.ASK_PERSON, Kind.NO_SERVER]
+    assert bench.tick() == []
+    assert operator.started == ['a']
+    operator.there = True
+    bench.tick()
+    bench.tick()
+    assert operator.started == ['a', 'b']
+    operator.there = False
+    bench.stall('c')
+    bench.recovery.on_release('c', 'task')
+    operator.there = True
+    bench.tick()
+    assert operator.started == ['a', 'b']
+
+
 def test_a_restart_during_a_call_does_not_repeat_it() -> None:
     bench = Bench(cool_down_s=0.0)
     bench.stall('a')

@@ -14,6 +14,7 @@ from rclpy.task import Future  # noqa: E402
 from ros_helpers import Probe, fresh_domain  # noqa: E402
 
 from progress_monitor.action import MonitorTask  # noqa: E402
+from progress_monitor.parameters import ParameterError  # noqa: E402
 from progress_monitor.recovery.policy import Target  # noqa: E402
 from progress_monitor.recovery.recovery import StallEvent  # noqa: E402
 from progress_monitor.ros import callers  # noqa: E402
@@ -62,3 +63,10 @@ def test_an_action_server_that_was_started_anew_has_lost_its_goal(
     assert '/arm/home knows nothing of the goal' in outcome.message
     assert len(begun) == 1
     server.destroy()
+
+
+@pytest.mark.parametrize('kind', ['service', 'topic', 'action'])
+def test_what_is_no_name_in_ros_is_named(probe: Probe, kind: str) -> None:
+    target = Target(kind, '/roboter/zurück', 'progress_monitor/action/MonitorTask')
+    with pytest.raises(ParameterError, match=rf"actions\.home\.{kind}: '/roboter/zurück': .*char"):
+        callers.make_caller(probe.node, 'home', target)

@@ -36,6 +36,7 @@ def test_each_bad_parameter_refuses_configure_by_name(tmp_path: Path) -> None:
         'stall.allowance': (-1.0, 1.0, 'stall.allowance: -1.0 must be above 0.0'),
         'window.policy': ('newest', 'growing', "window.policy: 'newest' is not one of"),
         'model.quantization': (4, 'none', 'model.quantization: expected str'),
+        'model.adapters': ('a', ['a'], "model.adapters: expected list, got str 'a'"),
         'stall.step_allowances': (['Lift'], ['Lift=3'], 'stall.step_allowances'),
     }
     command = monitor_command(**{name: values[0] for name, values in bad.items()})
@@ -60,6 +61,15 @@ def test_each_bad_parameter_refuses_configure_by_name(tmp_path: Path) -> None:
     assert 'Traceback' not in output
     for _, _, reason in bad.values():
         assert reason in output
+
+
+@pytest.mark.parametrize('topic', ['/cell//image', '{robot}/image', f'/{"long" * 70}'])
+def test_a_name_that_only_the_middleware_refuses_is_named(tmp_path: Path, topic: str) -> None:
+    command = monitor_command(image_topics=[topic])
+    with running(tmp_path, fresh_domain(), command) as (probe, _):
+        status = probe.wait_state(MonitorStatus.STATE_ERROR)
+        assert status.message.startswith(f'not configured: image_topics: {topic!r}: ')
+        assert '.c:' not in status.message
 
 
 def test_more_images_than_can_be_shown_at_once_are_refused(tmp_path: Path) -> None:
@@ -113,6 +123,9 @@ def test_a_clock_that_stands_at_0_is_told_from_one_that_nobody_publishes(tmp_pat
             lambda: probe.status and 'nobody publishes /clock' in probe.status[-1].message,
             what='the missing clock',
         )
+        probe.status.clear()
+        probe.wait(lambda: len(probe.status) > 4, what='a status that pictures do not change')
+        assert all('nobody publishes /clock' in status.message for status in probe.status)
         clock = probe.node.create_publisher(Clock, '/clock', 10)
 
         def said(text: str) -> bool:

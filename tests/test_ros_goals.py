@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,22 @@ import pytest
 pytest.importorskip('rclpy')
 
 from action_msgs.msg import GoalStatus, GoalStatusArray
+from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import Transition
 from rclpy.action import ActionClient
-from ros_helpers import ACTIVE, LATCHED, MONITOR, Probe, fresh_domain, monitor_command, running
+from ros_helpers import (
+    ACTIVE,
+    LATCHED,
+    MONITOR,
+    Probe,
+    fresh_domain,
+    image_message,
+    monitor_command,
+    picture,
+    running,
+)
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
 
 from progress_monitor.action import MonitorTask
 from progress_monitor.msg import MonitorStatus
@@ -258,6 +273,28 @@ def test_missing_images_end_a_goal_after_a_while(probe: Probe, send: Any) -> Non
             probe.set_parameter(name, value)
     assert result.error_code == Result.INPUT_FAILED
     assert '/cell/image' in result.error_msg
+
+
+def test_a_goals_time_starts_with_the_clock(tmp_path: Path) -> None:
+    """As where a bag is played after the goal was sent: its clock starts at the time of day."""
+    command = monitor_command(use_sim_time=True, goal_patience_s=20.0)
+    with running(tmp_path, fresh_domain(), command) as (probe, _):
+        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
+        probe.wait(client.server_is_ready, what='the action')
+        goal = Goal(probe, client, task='Lift the block.', timeout_s=60.0)
+        probe.wait_state(MonitorStatus.STATE_STALE)
+        clock = probe.node.create_publisher(Clock, '/clock', 10)
+        began = time.monotonic() - 1.7e9
+
+        def stamped(stamp: Any) -> Image:
+            seconds = time.monotonic() - began
+            now = Time(sec=int(seconds), nanosec=int(seconds % 1 * 1e9))
+            clock.publish(Clock(clock=now))
+            return image_message(picture(0.3, seed=now.nanosec), now)
+
+        probe.next_message, probe.show = stamped, 0.3
+        probe.wait(lambda: goal.done or len(goal.feedback) > 2, what='feedback')
+        assert not goal.done
 
 
 def test_a_goal_ends_with_the_nodes_activity(probe: Probe, send: Any) -> None:

@@ -305,7 +305,8 @@ def test_a_large_jpeg_is_decoded_at_reduced_size(monkeypatch: pytest.MonkeyPatch
         (b'no picture', 'jpeg', 'cannot be decoded'),
         (b'x', '16UC1; compressedDepth png', 'is a depth'),
         (b'x', '32FC1; png compressed', 'is a depth'),
-        (b'\0\0\0\x01\x67', 'h264', "format 'h264'.*none of JPEG, PNG"),
+        (b'\0\0\0\x01\x67', 'h264', "format 'h264' is a video.*send JPEG or PNG"),
+        (b'\0\0\0\x01\x67', '', "format '': .* none of JPEG, PNG"),
     ],
 )
 @pytest.mark.usefixtures('path')

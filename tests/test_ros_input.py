@@ -205,13 +205,14 @@ def test_compressed_images_are_taken_by_the_type_that_is_published(
         assert probe.progress[-1].progress == pytest.approx(0.5, abs=0.02)
 
 
-def test_two_cameras_of_different_size_and_one_that_is_missing(
+def test_two_cameras_of_different_size_and_two_that_are_missing(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     command = monitor_command(
-        task='Lift the block.', image_topics=['/wide/image', '/cell/image', '/missing/image']
+        task='Lift the block.',
+        image_topics=['/wide/image', '/cell/image', '/missing/image', '/gone/image'],
     )
-    with running(tmp_path_factory.mktemp('node'), fresh_domain(), command) as (probe, _):
+    with running(tmp_path_factory.mktemp('node'), fresh_domain(), command) as (probe, (node,)):
         publisher = probe.node.create_publisher(Image, '/wide/image', 1)
         probe.show = 0.4
         wide = np.tile(picture(0.4), (1, 3, 1))
@@ -225,7 +226,9 @@ def test_two_cameras_of_different_size_and_one_that_is_missing(
 
         probe.wait(publish, what='a window that grows by a frame of each')
         assert probe.progress[-1].progress == pytest.approx(0.4, abs=0.02)
-        says(probe, MonitorStatus.EVIDENCE_GOOD, '/missing/image: 0 publishers')
+        for missing in ('/missing/image', '/gone/image'):
+            says(probe, MonitorStatus.EVIDENCE_GOOD, f'{missing}: 0 publishers')
+            assert f'{missing}: 0 publishers' in node.output()
 
 
 def test_simulated_time_is_used_and_its_absence_is_said(

@@ -15,13 +15,18 @@ pytest.importorskip('rclpy')
 import ros_helpers
 from py_trees.common import Status
 from py_trees.trees import BehaviourTree
+from rclpy.action import ActionServer
+from rclpy.node import Node
 from ros_fake_robot import FakeRobot
 from ros_helpers import Process, arguments, monitor_command, world_of
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
+from progress_monitor import action
 from progress_monitor.msg import MonitorStatus, Progress
 from progress_monitor.msg import RecoveryEvent as Event
-from progress_monitor.ros.behaviours import IsStalled, MonitorTask
+from progress_monitor.ros import behaviours
+from progress_monitor.ros.behaviours import IsStalled, IsSucceeded, MonitorTask, Replan
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / 'examples'
@@ -211,6 +216,54 @@ def test_a_goal_whose_acceptance_no_tick_has_seen_is_cancelled(
     probe.wait_state(MonitorStatus.STATE_IDLE)
 
 
+def test_a_goal_that_a_monitor_started_anew_does_not_know_is_no_longer_awaited(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(behaviours, 'ASK_AGAIN_S', 0.5)
+    probe = world.probe
+    monitor = world.start(monitor_command())
+    probe.show = 0.3
+    task = MonitorTask('lift', task='Lift the block.')
+    task.setup(node=probe.node)
+    probe.wait(lambda: '30%' in (task.tick_once(), task.feedback_message)[1], what='feedback')
+    monitor.child.kill()
+    monitor.child.wait()
+    world.start(monitor_command())
+    probe.wait(lambda: (task.tick_once(), task.status)[1] is Status.FAILURE, what='the failure')
+    assert 'knows nothing of the goal any more' in task.feedback_message
+
+
+def test_servers_that_are_gone_are_no_longer_awaited(world: World) -> None:
+    probe = world.probe
+    waiting: list[MonitorTask | Replan] = [
+        MonitorTask('lift', task='Lift the block.'),
+        Replan(service='/robot/replan'),
+    ]
+    # Nobody spins it: it never answers.
+    server = Node('progress_monitor', context=probe.context)
+    monitor = ActionServer(server, action.MonitorTask, '~/monitor_task', lambda handle: None)
+    server.create_service(Trigger, '/robot/replan', lambda request, response: response)
+    for behaviour in waiting:
+        behaviour.setup(node=probe.node)
+
+    def ticked() -> list[Status]:
+        for behaviour in waiting:
+            if behaviour.status is not Status.FAILURE:
+                behaviour.feedback_message = ''
+                behaviour.tick_once()
+        return [behaviour.status for behaviour in waiting]
+
+    def asked() -> bool:
+        return ticked() and not any(behaviour.feedback_message for behaviour in waiting)
+
+    probe.wait(asked, what='goal and call')
+    monitor.destroy()
+    server.destroy_node()
+    probe.wait(lambda: ticked() == [Status.FAILURE] * 2, what='the failures')
+    said = [behaviour.feedback_message for behaviour in waiting]
+    assert said == ['the monitor is gone', '/robot/replan is gone and has not answered']
+
+
 def test_a_stall_that_nobody_stands_by_is_none(world: World) -> None:
     probe = world.probe
     robot = FakeRobot(probe.node)
@@ -229,6 +282,29 @@ def test_a_stall_that_nobody_stands_by_is_none(world: World) -> None:
     assert stalled.status is Status.FAILURE
     robot.status(MonitorStatus.STATE_STALLED)
     probe.wait(lambda: status() is Status.SUCCESS, what='the stall')
+    robot.status(MonitorStatus.STATE_PROGRESSING, message='on its way')
+    probe.wait(lambda: 'on its way' in (status(), stalled.feedback_message)[1], what='a refusal')
+    assert stalled.status is Status.FAILURE
+
+
+def test_a_success_of_before_the_monitor_was_started_anew_is_none(world: World) -> None:
+    probe = world.probe
+    robot = FakeRobot(probe.node)
+    succeeded = IsSucceeded()
+    succeeded.setup(node=probe.node)
+
+    def status() -> Status:
+        succeeded.tick_once()
+        return succeeded.status
+
+    robot.status(MonitorStatus.STATE_SUCCEEDED)
+    robot.succeed()
+    probe.wait(lambda: status() is Status.SUCCESS, what='the success')
+    robot.fall_silent()
+    robot.speak()
+    robot.status(MonitorStatus.STATE_PROGRESSING, message='on its way')
+    probe.wait(lambda: 'on its way' in (status(), succeeded.feedback_message)[1], what='a refusal')
+    assert succeeded.status is Status.FAILURE
 
 
 def test_a_behaviour_without_a_node_says_what_it_wants() -> None:

@@ -18,9 +18,19 @@ import pytest
 pytest.importorskip('rclpy')
 
 from rclpy.action import ActionClient
-from ros_helpers import MONITOR, TESTS, Probe, Process, fresh_domain, monitor_command, running
+from ros_helpers import (
+    LATCHED,
+    MONITOR,
+    TESTS,
+    Probe,
+    Process,
+    fresh_domain,
+    monitor_command,
+    running,
+)
 
 from progress_monitor.action import MonitorTask
+from progress_monitor.msg import SupervisorLease
 from progress_monitor.ros.start import ending
 
 # What ``ros2 launch`` does: the terminal interrupts the whole group, itself among it, and it then
@@ -176,6 +186,34 @@ def test_a_lost_terminal_ends_the_node_in_good_order_unless_that_is_to_be_ignore
         assert kept.stop() == 0
 
 
+def test_a_node_that_inherits_many_descriptors_starts_and_ends(tmp_path: Path) -> None:
+    leak = (
+        'import os, resource as r, sys; most = r.getrlimit(r.RLIMIT_NOFILE)[1]; '
+        'r.setrlimit(r.RLIMIT_NOFILE, (2048, most)); '
+        'held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]; '
+        '[os.set_inheritable(item, True) for item in held]; os.execv(sys.argv[1], sys.argv[1:])'
+    )
+    domain = fresh_domain()
+    node = Process(domain, SUPERVISOR, tmp_path / 'log', [sys.executable, '-c', leak])
+    with running(tmp_path, domain) as (probe, _):
+        probe.wait(lambda: 'leads' in node.output() or node.child.poll() is not None, 60, 'a start')
+        assert node.stop() == 0, node.output()
+
+
+def test_a_node_without_standard_streams_is_not_ended_by_its_own_log(tmp_path: Path) -> None:
+    """Its descriptors would get their numbers, and a line of the log look like a signal."""
+    domain = fresh_domain()
+    node = Process(domain, SUPERVISOR, tmp_path / 'log', ['sh', '-c', 'exec "$@" >&- 2>&-', 'sh'])
+    with running(tmp_path, domain) as (probe, _):
+        leases: list[SupervisorLease] = []
+        topic = f'{MONITOR}/supervisor_lease'
+        probe.node.create_subscription(SupervisorLease, topic, leases.append, LATCHED)
+        # It says in the log that it leads, and goes on.
+        probe.wait(lambda: sum(lease.leads for lease in leases) > 2, 60, 'a leader that goes on')
+        assert node.child.poll() is None
+        assert node.stop() == 0
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize('script', ['monitor_node', 'supervisor_node'])
 def test_a_signal_during_the_start_ends_with_0(
@@ -210,3 +248,30 @@ def hears(pid: int) -> bool:
         next(line for line in status.splitlines() if line.startswith('SigCgt')).split()[1], 16
     )
     return all(caught >> (number - 1) & 1 for number in ending())
+
+
+@pytest.mark.parametrize(
+    ('given', 'environment', 'said'),
+    [
+        (['--ros-args', '-p', b'monitor:=zur\xfcck'], {}, 'they are no text in UTF-8; set LANG'),
+        (['--ros-args', '--colour'], {}, "there are none such: ['--colour']"),
+        ([], {'HOME': None, 'ROS_HOME': None, 'ROS_LOG_DIR': None}, 'set HOME, ROS_HOME or'),
+        ([], {'ROS_LOG_DIR': '/proc/log'}, 'set HOME, ROS_HOME or ROS_LOG_DIR to a folder that'),
+    ],
+)
+def test_what_keeps_ros_from_starting_is_said_in_a_sentence(
+    given: list[str | bytes], environment: dict[str, str | None], said: str
+) -> None:
+    changed = {**os.environ, **environment}
+    ran = subprocess.run(
+        [sys.executable, TESTS.parent / 'scripts' / 'supervisor_node', *given],
+        env={name: value for name, value in changed.items() if value is not None},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[-1].startswith('ROS arguments: ')
+    assert said in ran.stderr
+    assert 'Traceback' not in ran.stderr

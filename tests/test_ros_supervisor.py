@@ -333,6 +333,38 @@ def test_a_stall_of_a_task_that_is_done_by_now_is_not_acted_on(world: World) -> 
     probe.wait(lambda: robot.replans, what='the replan')
 
 
+def test_a_stall_of_before_the_monitor_was_started_anew_is_not_acted_on(world: World) -> None:
+    probe, robot = world.probe, world.robot
+    robot.offer_replan()
+    robot.status(MonitorStatus.STATE_OBSERVING)
+    robot.stall('a')
+    world.supervise()
+    world.wait_diagnostics('sees no stall now')
+    robot.status(MonitorStatus.STATE_PROGRESSING)
+    world.wait_kind(Event.KIND_RELEASED)
+    assert 'sees the task get on' in robot.events[-1].message
+    world.wait_diagnostics('nothing to recover from')
+    assert robot.replans == 0
+    robot.status(MonitorStatus.STATE_REGRESSING)
+    robot.stall('b')
+    probe.wait(lambda: robot.replans, what='the replan')
+
+
+def test_a_person_is_needed_no_longer_once_a_monitor_started_anew_sees_progress(
+    world: World,
+) -> None:
+    robot = world.robot
+    robot.status(MonitorStatus.STATE_STALLED)
+    robot.stall('a')
+    world.supervise(max_attempts=0)
+    world.wait_diagnostics('nothing is left to try')
+    robot.fall_silent()
+    robot.speak()
+    robot.status(MonitorStatus.STATE_PROGRESSING, task_id='another')
+    world.wait_diagnostics('nothing to recover from')
+    assert robot.kinds() == [Event.KIND_ASK_PERSON, Event.KIND_RELEASED]
+
+
 def test_values_of_a_newer_monitor_are_tolerated(world: World) -> None:
     probe, robot = world.probe, world.robot
     robot.offer_replan()
@@ -369,6 +401,7 @@ def test_of_two_monitors_with_one_name_neither_is_acted_on(world: World) -> None
     world.supervise(replan_service='/robot/replan')
     world.wait_kind(Event.KIND_NOT_JUDGED)
     assert 'several monitors are named /progress_monitor' in world.robot.events[-1].message
+    world.robot.status(MonitorStatus.STATE_STALLED)
     world.robot.stall('a')
     world.wait_diagnostics('several monitors')
     assert not world.robot.replans
@@ -416,11 +449,16 @@ def test_a_policy_file_with_a_topic_as_the_rung(world: World, tmp_path: Path) ->
     ('name', 'value'),
     [
         ('replan_service', ' '),
+        ('replan_service', 'my service'),
+        ('monitor', '/progress_monitor/'),
+        ('monitor', '{robot}/monitor'),
         ('cool_down_s', -1.0),
         ('monitor', ''),
         ('policy_file', '/nowhere/policy.yaml'),
         ('state_file', '/proc/no/record.json'),
         ('state_file', '/dev/null'),
+        ('state_file', '~nobody_here/record.json'),
+        ('policy_file', '~nobody_here/policy.yaml'),
     ],
 )
 def test_a_bad_parameter_ends_the_node_by_name(tmp_path: Path, name: str, value: object) -> None:

@@ -78,6 +78,12 @@ def test_a_prompt_file_that_cannot_be_used_is_named(tmp_path, content):
         _strategy(prompt=str(path))
 
 
+@pytest.mark.parametrize('name', ['~nobody_here/mine.txt', 300 * 'a'])
+def test_a_name_that_can_be_no_file_is_named(name):
+    with pytest.raises(ParameterError, match=rf'{name}.* cannot be read'):
+        _strategy(prompt=name)
+
+
 def test_steps_number_and_spread_are_read():
     estimate = _read(
         f'{STEPS}Therefore, the estimated progress is <progress>42%</progress>',

@@ -130,6 +130,8 @@ def test_pixels_of_the_demonstration_keep_their_names(tmp_path):
     [
         ({'kind': 'video'}, 'kind'),
         ({'goal': ''}, 'goal'),
+        ({'goal': 7}, 'goal must be a text'),
+        ({'steps': [{'text': 'zur\udcfcck', 'progress': 9}]}, 'step 1: text is not valid'),
         ({'steps': []}, 'steps'),
         ({'steps': [{'text': 'a', 'progress': 101}]}, 'step 1: progress'),
         ({'steps': [{'text': 'a', 'progress': True}]}, 'step 1: progress'),

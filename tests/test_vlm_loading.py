@@ -33,7 +33,15 @@ def test_empty_path_is_named():
 
 
 @pytest.mark.parametrize(
-    'path', ['/no/such/folder', './nowhere', 'folder/sub/deep', 'models/nothing']
+    'path',
+    [
+        '/no/such/folder',
+        './nowhere',
+        'folder/sub/deep',
+        'models/nothing',
+        '~nobody_here/models/cell',
+        '/' + 300 * 'x',
+    ],
 )
 def test_missing_folder_is_named_and_nothing_is_fetched(path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -63,3 +63,11 @@ def test_economy_is_a_quarter_and_none_is_nothing() -> None:
 def test_an_unknown_profile_is_named() -> None:
     with pytest.raises(ParameterError, match=r"model\.profile: 'procvlm' is not one of auto, none"):
         resolve({'model.profile': 'procvlm'}, '')
+
+
+def test_a_null_is_no_value():
+    """As ``ros2 param dump`` writes what has none; ROS reads it as a text."""
+    given = {'window.max_images': None, 'strategy': 'null', 'task': 'null', 'model.path': 'x'}
+    found = resolve(given, 'x')
+    assert found == {'task': 'null', 'model.path': 'x', 'model.profile': 'none'}
+    assert resolve(given, 'ce-amtic/ProcVLM-2B')['window.max_images'] == 17

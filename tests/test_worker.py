@@ -247,6 +247,16 @@ def test_nothing_in_the_current_folder_is_imported(fault, tmp_path, monkeypatch)
         wait_state(made, BackendState.READY)
 
 
+def test_a_current_folder_that_was_removed_is_done_without(fault, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'removed').mkdir()
+    os.chdir('removed')
+    os.rmdir(tmp_path / 'removed')
+    with contextlib.closing(WorkerBackend(CONFIG, engine='worker_faults:make')) as made:
+        wait_state(made, BackendState.READY)
+        assert os.readlink(f'/proc/{made.pid}/cwd') == '/'
+
+
 def test_an_answer_of_another_kind_never_leaves_the_backend(backend):
     completion = ask(backend, question(frames(1), 'text', want=Score((' True',))))
     assert (completion.answer, completion.failure) == (None, Failure.LOST)
@@ -369,13 +379,23 @@ time.sleep(1e3)
 """
 
 
+MANY_DESCRIPTORS = """
+import os, resource
+resource.setrlimit(
+    resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+)
+held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+"""
+
+
+@pytest.mark.parametrize('before', ['', MANY_DESCRIPTORS])
 @pytest.mark.parametrize('doing', ['', 'hang'])
-def test_the_worker_ends_with_a_parent_that_is_killed(fault, doing):
+def test_the_worker_ends_with_a_parent_that_is_killed(fault, doing, before):
     if doing:
         fault.write_text(doing)
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(p or '.' for p in sys.path)}
     with subprocess.Popen(
-        [sys.executable, '-c', NODE], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, '-c', before + NODE], stdout=subprocess.PIPE, text=True, env=environment
     ) as node:
         pid = int(node.stdout.readline())
         wait_for(lambda: not fault.exists())

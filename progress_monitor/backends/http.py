@@ -36,10 +36,17 @@ class HTTPFailureError(RuntimeError):
 def check_url(url: str) -> None:
     """Check that ``url`` can be asked.
 
-    :raises ValueError: if it is no http or https address.
+    :raises ValueError: if it is no http or https address, or holds a password, which would stand in
+        logs and messages. The text never repeats one.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ('http', 'https') or not parts.hostname:
+    if '@' in url.partition('://')[2].partition('/')[0]:
+        raise ValueError('a name or password before @ is not sent; leave it out')
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ('http', 'https') and parts.hostname and parts.port != 0
+    except ValueError:  # of the port, or of an address in brackets
+        usable = False
+    if not usable or not url.isprintable() or ' ' in url:
         raise ValueError(f'{url!r} is no http or https address')
 
 

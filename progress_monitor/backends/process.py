@@ -43,11 +43,12 @@ class WorkerProcess:
             'frames': frames,
             'parent': os.getpid(),
         }
+        here = _current_folder()
         # Waiting threads that spin would fight with the rest of the robot for its cores: measured
         # on two busy cores, a tick took three times as long.
         environment = {
             **os.environ,
-            'PYTHONPATH': os.pathsep.join(_import_path()),
+            'PYTHONPATH': os.pathsep.join(_import_path(here)),
             'PYTHONSAFEPATH': '1',
             'OMP_NUM_THREADS': str(threads),
             'MKL_NUM_THREADS': str(threads),
@@ -58,6 +59,7 @@ class WorkerProcess:
                 [sys.executable, '-c', _MAIN, json.dumps(whole)],
                 pass_fds=(theirs.fileno(), lifeline_read, frames),
                 env=environment,
+                cwd=here,
                 stdin=subprocess.DEVNULL,
                 # A Ctrl-C in the node's terminal is the node's: it ends the worker itself, while
                 # one that is still importing would write a traceback.
@@ -125,9 +127,16 @@ class WorkerProcess:
         self._process.wait()
 
 
-def _import_path() -> list[str]:
-    """Where this process imports from, but for the current folder: what lies there is not ours."""
-    own = [os.path.dirname(os.path.abspath(path)) for path in progress_monitor.__path__]
-    here = os.getcwd()
-    others = [path for path in map(os.path.abspath, filter(None, sys.path)) if path != here]
-    return list(dict.fromkeys([*own, *others]))
+def _current_folder() -> str:
+    """The current folder, or the topmost where that was removed: MKL does not load in none."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return os.sep
+
+
+def _import_path(here: str) -> list[str]:
+    """Where this process imports from, but for the folder ``here``: what lies there is not ours."""
+    own = [os.path.dirname(os.path.join(here, path)) for path in progress_monitor.__path__]
+    others = [os.path.normpath(os.path.join(here, path)) for path in filter(None, sys.path)]
+    return list(dict.fromkeys([*own, *(path for path in others if path != here)]))

@@ -109,9 +109,11 @@ def _end_with_parent(lifeline: int, parent: int) -> None:
     The parent holds the only other end of ``lifeline``; the check of its process id covers a
     copy of that end that was inherited by somebody else.
     """
+    # Not select(), which takes no descriptor from 1024 on: the parent may have inherited many.
+    ended = select.poll()
+    ended.register(lifeline, select.POLLIN)
     while os.getppid() == parent:
-        readable, _, _ = select.select([lifeline], [], [], _PARENT_CHECK_S)
-        if readable:
+        if ended.poll(_PARENT_CHECK_S * 1000.0):
             break
     os._exit(1)
 

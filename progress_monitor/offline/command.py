@@ -9,6 +9,7 @@ from pathlib import Path
 from progress_monitor.node_config import NodeConfig
 from progress_monitor.offline.settings import settings_for
 from progress_monitor.offline.sinks import SINKS
+from progress_monitor.offline.sinks.video import FILM
 from progress_monitor.offline.sources import SourceOptions, open_source
 from progress_monitor.offline.watch import Outcome, recording_of, watch
 from progress_monitor.parameter_file import read_parameters
@@ -94,12 +95,22 @@ def _watch(given: argparse.Namespace) -> Outcome:
     config = settings_for(source, values, given.model, given.adapter)
     validate(config, source.cameras)
     given.out.mkdir(parents=True, exist_ok=True)
+    _check_apart(given.source, given.out)
     recording = recording_of(source, given.source, task, config, given.out)
     backend = inline_backend(config)
     try:
         return watch(source, recording, config, backend, [SINKS[name] for name in given.write])
     finally:
         backend.close()
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    """Check that what is written to ``out`` neither replaces the recording nor becomes part of it.
+
+    :raises OSError: if it would.
+    """
+    if any(item.exists() and item.samefile(source) for item in (out, out / FILM)):
+        raise OSError(f'--out: {source} is the recording itself; name another folder')
 
 
 def inline_backend(config: NodeConfig) -> Backend:

@@ -25,6 +25,10 @@ from progress_monitor.types import (
     new_uid,
 )
 
+# How far behind, and in how many pictures on end, stamps are those of a clock that was set back.
+_SET_BACK_NS = 10_000_000_000
+_SET_BACK_PICTURES = 10
+
 
 @dataclass(frozen=True, eq=False)
 class Played:
@@ -59,14 +63,13 @@ def play(
     """
     estimate: Estimate | None = None
     first_ns: int | None = None
-    now_ns = 0
+    clock = _Clock()
     indices: dict[int, int] = {}
     for index, picture in enumerate(pictures):
         if first_ns is None:
             first_ns = picture.stamp_ns
             monitor.set_task(Task('offline', task), first_ns)
-        # Cameras are recorded in the order in which they arrived, which is not that of the stamps.
-        now_ns = max(now_ns, picture.stamp_ns)
+        now_ns = clock.at(picture)
         image = shrink(picture.image, max_pixels)
         # Unique over all recordings: a model that watched another one has kept its frames.
         uid = new_uid()
@@ -85,6 +88,29 @@ def play(
             estimate,
             tuple(indices[frame.uid] for frame in update.window),
         )
+
+
+class _Clock:
+    """The time at which a recording is watched: the newest stamp of any camera.
+
+    Cameras are recorded in the order in which they arrived, which is not that of the stamps. Only
+    one whose stamps stay far behind its own has had its clock set back.
+    """
+
+    def __init__(self) -> None:
+        self._newest_ns: dict[str, int] = {}
+        self._behind: dict[str, int] = {}
+
+    def at(self, picture: Picture) -> int:
+        """The time when ``picture`` has arrived, ns."""
+        camera, stamp_ns = picture.camera, picture.stamp_ns
+        newest_ns = self._newest_ns.get(camera, stamp_ns)
+        far = newest_ns - stamp_ns > _SET_BACK_NS
+        self._behind[camera] = self._behind.get(camera, 0) + 1 if far else 0
+        if stamp_ns > newest_ns or self._behind[camera] >= _SET_BACK_PICTURES:
+            newest_ns = stamp_ns
+        self._newest_ns[camera] = newest_ns
+        return max(self._newest_ns.values())
 
 
 def row(played: Played, source: str, task: str, sample: int) -> dict[str, Any]:

@@ -20,6 +20,8 @@ _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
 }
 _READ_FORMAT = 200
+# Hardware encoders send their streams as messages of compressed pictures too.
+_VIDEO = ('h264', 'h.264', 'avc', 'h265', 'h.265', 'hevc', 'av1', 'vp8', 'vp9', 'mpeg', 'theora')
 
 
 def source_encoding(form: str) -> str:
@@ -45,6 +47,11 @@ def checked_header(data: memoryview, form: str, max_image_pixels: int) -> Header
     try:
         header = read_header(data)
     except ImageError as error:
+        if any(codec in form[:_READ_FORMAT].lower() for codec in _VIDEO):
+            raise ImageError(
+                f'format {quoted(form)} is a video, of which no message is a picture by itself; '
+                'send JPEG or PNG'
+            ) from None
         raise ImageError(f'format {quoted(form)}: {error}') from None
     check_size(header.width, header.height, max_image_pixels, f'{header.kind} picture')
     if header.pixels > max_image_pixels:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from progress_monitor.recovery.policy import Policy, Rule, Rung
+from progress_monitor.recovery.policy import ASK_PERSON, Policy, Rule, Rung
 from progress_monitor.recovery.record import Call, Record
 
 
@@ -140,6 +140,7 @@ class Recovery:
         self._limits = limits or Limits()
         self._running: _Running | None = None
         self._missing: tuple[str, str] = ('', '')
+        self._unasked: StallEvent | None = None
         self._told_of_trouble = False
         self._waits: dict[tuple[str, str], int] = {}
         self._now_ns = 0
@@ -209,11 +210,20 @@ class Recovery:
             self._tell(Kind.NOT_JUDGED, task_id, event_id, f'nothing is done: {trouble}')
         self.not_judged = trouble
 
-    def forget_open(self, why: str) -> None:
-        """The monitor speaks of the open stall no longer."""
+    def forget(self, why: str, task_id: str) -> None:
+        """The monitor speaks no longer of the stall that is open, or that a person was asked about.
+
+        :param task_id: what it watches now.
+        """
         stall, self.open = self.open, None
-        if stall is not None and self.leads:
-            self._tell(Kind.RELEASED, stall.task_id, stall.event_id, why)
+        asked = self.record.asked
+        if asked:
+            self.record.asked = ''
+            self._keep()
+        event_id = stall.event_id if stall is not None else asked
+        if event_id and self.leads:
+            task_id = stall.task_id if stall is not None else task_id
+            self._tell(Kind.RELEASED, task_id, event_id, why)
 
     def at(self, now_ns: int, now_s: float) -> None:
         """Set the time: ns of the ROS clock, and s of a steady one."""
@@ -233,7 +243,8 @@ class Recovery:
             self.open = None
 
     def watch_call(self) -> bool:
-        """Look after the call under way; whether there is one."""
+        """Look after the call under way; whether there is one. Asks a person who was not there."""
+        self._reach_person()
         call, running = self.record.call, self._running
         if call is None:
             return False
@@ -342,11 +353,9 @@ class Recovery:
         self.record.handle(stall.event_id)
         self.record.asked = stall.event_id
         self._keep()
-        caller = self._callers.get('ask_person')
-        self._about_open(Kind.ASK_PERSON, why, caller.target if caller else '')
-        if caller is not None:
-            caller.start(stall)
+        self._about_open(Kind.ASK_PERSON, why, self._person)
         self.open = None
+        self._call_person(stall)
 
     def acknowledged(self) -> None:
         """The monitor has answered: nothing is owed any more."""
@@ -384,7 +393,37 @@ class Recovery:
         self._keep()
         kind = Kind.REPLAN_FAILED if call.do == 'replan' else Kind.FAILED
         self._tell(kind, call.task_id, call.event_id, f'{why}; it is not repeated')
-        self._tell(Kind.ASK_PERSON, call.task_id, call.event_id, f'{call.do}: {why}')
+        why = f'{call.do}: {why}'
+        self._tell(Kind.ASK_PERSON, call.task_id, call.event_id, why, self._person)
+        self._call_person(StallEvent(call.task_id, call.event_id, explanation=why))
+
+    @property
+    def _person(self) -> str:
+        caller = self._callers.get(ASK_PERSON)
+        return caller.target if caller is not None else ''
+
+    def _call_person(self, stall: StallEvent) -> None:
+        """Ask by the policy's own way to a person, where it has one."""
+        caller = self._callers.get(ASK_PERSON)
+        if caller is None:
+            return
+        self._unasked = stall
+        if not caller.ready():
+            text = f'{caller.target} is not there; {ASK_PERSON} waits for it'
+            self._tell(Kind.NO_SERVER, stall.task_id, stall.event_id, text, caller.target)
+        self._reach_person()
+
+    def _reach_person(self) -> None:
+        stall = self._unasked
+        if stall is None:
+            return
+        caller = self._callers[ASK_PERSON]
+        needed = self.record.asked == stall.event_id
+        if needed and not caller.ready():
+            return
+        self._unasked = None
+        if needed:
+            caller.start(stall)
 
     def _keep(self) -> None:
         if self.leads:

@@ -8,7 +8,7 @@ They are plain py_trees and take the rclpy node as py_trees_ros hands it over, i
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from action_msgs.msg import GoalStatus
@@ -22,6 +22,7 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from progress_monitor import action, msg, srv
+from progress_monitor.ros.callers import ASK_AGAIN_S
 from progress_monitor.types import StallCause
 
 MONITOR = 'progress_monitor'
@@ -29,6 +30,7 @@ MONITOR = 'progress_monitor'
 EVENT_KEY = '/progress_monitor/event_id'
 _STATUS_TIMEOUT_S = 3.0
 _ACKNOWLEDGE_AGAIN_S = 2.0
+_GONE_AFTER_S = 3.0
 _BLIND = (
     msg.MonitorStatus.STATE_UNKNOWN,
     msg.MonitorStatus.STATE_IDLE,
@@ -37,6 +39,7 @@ _BLIND = (
     msg.MonitorStatus.STATE_STALE,
     msg.MonitorStatus.STATE_ERROR,
 )
+_STALLED = (msg.MonitorStatus.STATE_STALLED, msg.MonitorStatus.STATE_REGRESSING)
 _LATCHED = QoSProfile(
     depth=1,
     reliability=ReliabilityPolicy.RELIABLE,
@@ -70,6 +73,22 @@ class _RosBehaviour(Behaviour):
         raise NotImplementedError
 
 
+class _Presence:
+    """Whether a server is gone: it was not there whenever one has looked for some seconds."""
+
+    def __init__(self, is_ready: Callable[[], bool]) -> None:
+        self._is_ready = is_ready
+        self._missed: float | None = None
+
+    def is_gone(self) -> bool:
+        """Look; call it regularly while something is awaited."""
+        if self._is_ready():
+            self._missed = None
+        elif self._missed is None:
+            self._missed = time.monotonic()
+        return self._missed is not None and time.monotonic() - self._missed > _GONE_AFTER_S
+
+
 class _Watching(_RosBehaviour):
     """Hears the status: what the monitor has said counts while it still stands by it."""
 
@@ -83,8 +102,11 @@ class _Watching(_RosBehaviour):
     def _on_status(self, message: msg.MonitorStatus) -> None:
         self._status, self._heard = message, time.monotonic()
 
-    def watches(self, task_id: str) -> bool:
-        """Whether the monitor sees and judges this task now; says why not as feedback."""
+    def stands_by(self, task_id: str, *states: int) -> bool:
+        """Whether the monitor finds this task in one of ``states`` now; says why not as feedback.
+
+        One that was started anew knows nothing of what its predecessor called.
+        """
         status = self._status
         if status is None or time.monotonic() - self._heard > _STATUS_TIMEOUT_S:
             self.feedback_message = 'the monitor is silent'
@@ -92,6 +114,8 @@ class _Watching(_RosBehaviour):
             self.feedback_message = status.message
         elif status.task_id != task_id:
             self.feedback_message = 'the monitor watches another task'
+        elif status.state not in states:
+            self.feedback_message = f'the monitor says otherwise now: {status.message}'
         else:
             return True
         return False
@@ -124,7 +148,7 @@ class IsStalled(_Watching):
     def update(self) -> Status:
         stall = self._stall
         self.feedback_message = ''
-        if stall is None or not stall.stalled or not self.watches(stall.task_id):
+        if stall is None or not stall.stalled or not self.stands_by(stall.task_id, *_STALLED):
             return Status.FAILURE
         if self._causes and stall.cause not in self._causes:
             return Status.FAILURE
@@ -150,15 +174,17 @@ class IsSucceeded(_Watching):
     def update(self) -> Status:
         success = self._success
         self.feedback_message = ''
-        if success is None or not success.succeeded or not self.watches(success.task_id):
+        if success is None or not success.succeeded:
             return Status.FAILURE
-        return Status.SUCCESS
+        done = self.stands_by(success.task_id, msg.MonitorStatus.STATE_SUCCEEDED)
+        return Status.SUCCESS if done else Status.FAILURE
 
 
 class MonitorTask(_RosBehaviour):
     """Sends a goal to ``~/monitor_task``: RUNNING while it is watched, then how it ended.
 
-    Interrupted, it cancels its goal.
+    Interrupted, it cancels its goal. A monitor that is gone, or was started anew and knows nothing
+    of the goal, is a FAILURE.
 
     :param goal: fields of the goal: ``task``, ``timeout_s``, ``stop_on_stall``, ...
     """
@@ -167,15 +193,18 @@ class MonitorTask(_RosBehaviour):
         super().__init__(name, monitor)
         self._goal = action.MonitorTask.Goal(**goal)
         self._sent: Future[Any] | None = None
-        self._result: Future[Any] | None = None
+        self._results: list[Future[Any]] = []
+        self._ask_again = 0.0
         self._handle: Any = None
         self.result: action.MonitorTask.Result | None = None
 
     def connect(self, node: Node) -> None:
         self._client = ActionClient(node, action.MonitorTask, f'{self.monitor}/monitor_task')
+        self._presence = _Presence(self._client.server_is_ready)
 
     def initialise(self) -> None:
-        self._sent = self._result = self._handle = self.result = None
+        self._sent = self._handle = self.result = None
+        self._results, self._ask_again = [], 0.0
 
     def update(self) -> Status:
         if self._sent is None:
@@ -184,18 +213,24 @@ class MonitorTask(_RosBehaviour):
             else:
                 self.feedback_message = 'waits for the monitor'
             return Status.RUNNING
-        if self._result is None:
+        if self._handle is None:
             if not self._sent.done():
-                return Status.RUNNING
+                return self._running()
             self._handle = self._sent.result()
             if self._handle is None or not self._handle.accepted:
                 return Status.FAILURE
-            self._result = self._handle.get_result_async()
-        if not self._result.done():
-            return Status.RUNNING
-        answer = self._result.result()
+        if time.monotonic() >= self._ask_again:
+            self._ask_again = time.monotonic() + ASK_AGAIN_S
+            self._results = [*self._results[-1:], self._handle.get_result_async()]
+        done = next((future for future in self._results if future.done()), None)
+        if done is None:
+            return self._running()
+        answer = done.result()
         self._handle = None
         if answer is None:
+            return Status.FAILURE
+        if answer.status == GoalStatus.STATUS_UNKNOWN:
+            self.feedback_message = 'the monitor knows nothing of the goal any more'
             return Status.FAILURE
         self.result = answer.result
         self.feedback_message = answer.result.error_msg
@@ -203,12 +238,21 @@ class MonitorTask(_RosBehaviour):
         return Status.SUCCESS if succeeded else Status.FAILURE
 
     def terminate(self, new_status: Status) -> None:
-        if new_status is not Status.INVALID or self._sent is None:
-            return
+        if new_status is Status.INVALID:
+            self._cancel()
+
+    def _running(self) -> Status:
+        if not self._presence.is_gone():
+            return Status.RUNNING
+        self.feedback_message = 'the monitor is gone'
+        self._cancel()  # it may only be out of reach
+        return Status.FAILURE
+
+    def _cancel(self) -> None:
         if self._handle is not None:
             self._handle.cancel_goal_async()
             self._handle = None
-        elif self._result is None:
+        elif self._sent is not None and not self._results:
             # Accepted or not, no tick has seen the answer yet.
             self._sent.add_done_callback(_cancel_accepted)
 
@@ -220,8 +264,9 @@ class MonitorTask(_RosBehaviour):
 class Replan(_RosBehaviour):
     """Calls a ``std_srvs/Trigger`` service: RUNNING until it answers, then what it says.
 
-    It waits for the service to appear. A call that was interrupted is still under way, and is
-    awaited the next time instead of being made again.
+    It waits for the service to appear; one that is gone before it has answered is a FAILURE. A
+    call that was interrupted is still under way, and is awaited the next time instead of being made
+    again.
     """
 
     def __init__(self, name: str = 'replan', service: str = 'replan') -> None:
@@ -231,6 +276,7 @@ class Replan(_RosBehaviour):
 
     def connect(self, node: Node) -> None:
         self._client = node.create_client(Trigger, self._service)
+        self._presence = _Presence(self._client.service_is_ready)
 
     def update(self) -> Status:
         if self._call is None:
@@ -240,7 +286,12 @@ class Replan(_RosBehaviour):
                 self.feedback_message = f'waits for {self._service}'
             return Status.RUNNING
         if not self._call.done():
-            return Status.RUNNING
+            if not self._presence.is_gone():
+                return Status.RUNNING
+            self._client.remove_pending_request(self._call)
+            self._call = None
+            self.feedback_message = f'{self._service} is gone and has not answered'
+            return Status.FAILURE
         reply, self._call = self._call.result(), None
         if reply is None:
             return Status.FAILURE

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 from progress_monitor.parameters import ParameterError
 from progress_monitor.recovery.policy import Target
 from progress_monitor.recovery.recovery import Caller, Outcome, StallEvent
+from progress_monitor.ros.names import full_name
 
 # An action server is asked so often how a goal goes: one that was started anew has forgotten it.
 ASK_AGAIN_S = 10.0
@@ -26,8 +27,15 @@ ASK_AGAIN_S = 10.0
 def make_caller(node: Node, do: str, target: Target) -> Caller:
     """The caller for one action of a policy.
 
-    :raises ParameterError: if the action's type is not installed or has no such fields.
+    :raises ParameterError: if what it asks has no name, or the action's type is not installed or
+        has no such fields.
     """
+    full_name(
+        node,
+        f'policy_file: actions.{do}.{target.kind}',
+        target.name,
+        service=target.kind != 'topic',
+    )
     if target.kind == 'service':
         return TriggerCaller(node, target.name)
     if target.kind == 'topic':
@@ -47,6 +55,7 @@ class TriggerCaller:
         return bool(self._client.service_is_ready())
 
     def start(self, stall: StallEvent) -> None:
+        self.abandon()  # a person is asked again although the last answer has not come
         self._call = self._client.call_async(Trigger.Request())
 
     def poll(self) -> Outcome | None:

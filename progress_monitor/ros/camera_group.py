@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
-from rclpy.validate_topic_name import validate_topic_name
 
 from progress_monitor.parameters import ParameterError
 from progress_monitor.printable import printable
 from progress_monitor.ros.cameras import Camera, Intake, Problem
+from progress_monitor.ros.names import full_name
 from progress_monitor.types import Evidence, Frame
 
 _CHECK_PERIOD_S = 0.5
@@ -25,14 +24,7 @@ def camera_names(node: Node, topics: Sequence[str]) -> tuple[str, ...]:
     """
     if not topics:
         raise ParameterError('image_topics: empty; name at least one camera topic')
-    names = []
-    for topic in topics:
-        try:
-            validate_topic_name(topic)
-            names.append(node.resolve_topic_name(topic))
-        except InvalidTopicNameException as error:
-            reason = ' '.join(str(error).split())
-            raise ParameterError(f'image_topics: {topic!r}: {reason}') from error
+    names = [full_name(node, 'image_topics', topic) for topic in topics]
     if len(set(names)) < len(names):
         raise ParameterError(f'image_topics: a topic is named twice: {", ".join(names)}')
     return tuple(names)
@@ -59,6 +51,7 @@ class CameraGroup:
         self._on_frame = on_frame
         self._frames: dict[str, Frame] = {}
         self._check_due = 0.0
+        self._known: set[tuple[str, Evidence]] = set()
         self._cameras = [Camera(node, topic, intake, self._receive) for topic in topics]
 
     def __iter__(self) -> Iterator[Camera]:
@@ -97,17 +90,19 @@ class CameraGroup:
         if time.monotonic() < self._check_due:
             return False
         self._check_due = time.monotonic() + _CHECK_PERIOD_S
-        found = [
-            problem for camera in self._cameras if (problem := camera.problem_now()) is not None
-        ]
+        found = {
+            camera.name: problem
+            for camera in self._cameras
+            if (problem := camera.problem_now()) is not None
+        }
         if now_ns == 0:
-            found = [Problem(Evidence.NO_FRAMES, self._clock_problem())] * len(self._cameras)
-        known = [problem.evidence for problem in self.problems]
-        for problem in found:
-            if problem.evidence not in known:
-                self._node.get_logger().warning(printable(problem.message))
-                known.append(problem.evidence)
-        self.problems = tuple(found)
+            problem = Problem(Evidence.NO_FRAMES, self._clock_problem())
+            found = {camera.name: problem for camera in self._cameras}
+        known, self._known = self._known, {(name, found[name].evidence) for name in found}
+        news = [found[name].message for name, kind in sorted(self._known - known)]
+        for message in dict.fromkeys(news):
+            self._node.get_logger().warning(printable(message))
+        self.problems = tuple(found.values())
         return True
 
     @property
@@ -132,4 +127,6 @@ class CameraGroup:
 
     def _receive(self, frame: Frame) -> None:
         self._frames[frame.camera] = frame
-        self._on_frame(frame)
+        # Before the clock has begun no stamp can be told from one that is wrong.
+        if self._node.get_clock().now().nanoseconds:
+            self._on_frame(frame)

@@ -127,8 +127,8 @@ class GoalServer:
         own = stall is not None and stall.task_id == goal.task.task_id
         if own and stall is not None and request.stop_on_stall:
             return Result.STALLED, stall.explanation
-        # A clock that went back starts the goal's time again.
-        goal.started_ns = min(goal.started_ns, update.now_ns)
+        # The goal's time starts with the clock, and again with one that went back.
+        goal.started_ns = min(goal.started_ns or update.now_ns, update.now_ns)
         if request.timeout_s > 0 and update.now_ns - goal.started_ns >= request.timeout_s * 1e9:
             return Result.TIMEOUT, f'no success within timeout_s = {request.timeout_s:g} s'
         trouble = Result.NONE
@@ -138,7 +138,8 @@ class GoalServer:
             trouble = Result.MODEL_FAILED
         elif update.state is State.STALE:
             trouble = Result.INPUT_FAILED
-        if trouble != goal.trouble or update.now_ns < goal.trouble_since_ns:
+        new = trouble != goal.trouble or goal.trouble_since_ns == 0
+        if new or update.now_ns < goal.trouble_since_ns:
             goal.trouble, goal.trouble_since_ns = trouble, update.now_ns
         if trouble == Result.NONE:
             return Result.NONE, ''

@@ -19,6 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from progress_monitor.msg import Progress, Stall, Success
 from progress_monitor.parameters import ParameterError, parameter
 from progress_monitor.ros import ros_parameters
+from progress_monitor.ros.names import full_name
 from progress_monitor.ros.running import run
 from progress_monitor.ros.tolerant import TolerantNode
 
@@ -56,6 +57,7 @@ class OpenRalBridge(TolerantNode):
             self, BridgeConfig, lambda name: 'can be set at start only', lambda values: None
         )
         self._config = config = ros_parameters.read(self, BridgeConfig)
+        full_name(self, 'monitor', config.monitor)
         self._messages = messages
         self._passed: list[str] = []
         self._scores = self.create_publisher(messages.CriticScore, SCORE_TOPIC, 10)

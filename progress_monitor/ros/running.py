@@ -55,7 +55,7 @@ def run(
             args=None if arguments is None else list(arguments),
             signal_handler_options=SignalHandlerOptions.NO,
         )
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeError) as error:
         _refuse(error)
     executor = SingleThreadedExecutor()
     node: N | None = None
@@ -82,6 +82,12 @@ def run(
 def _refuse(error: Exception) -> NoReturn:
     """Say in one line what ROS says in several, without the places in its own source."""
     said = re.sub(r', at /\S+:\d+', '', ' '.join(str(error).split()))
+    if type(error).__name__ == 'UnknownROSArgsError':  # rclpy exports it nowhere
+        said = f'there are none such: {said}'
+    elif isinstance(error, UnicodeError):
+        said = 'they are no text in UTF-8; set LANG to a locale in UTF-8, as C.UTF-8 is'
+    elif 'logging' in said:
+        said += '; set HOME, ROS_HOME or ROS_LOG_DIR to a folder that can be written to'
     print(f'ROS arguments: {printable(said)}', file=sys.stderr)
     raise SystemExit(2)
 
@@ -98,7 +104,7 @@ class _Signals:
 
     def came(self) -> bool:
         """Whether one has come."""
-        return bool(select.select([self._reader], [], [], 0)[0])
+        return _has_bytes(self._reader, 0)
 
     def spin(self, executor: Executor) -> None:
         """Spin until one comes, or has come."""
@@ -106,7 +112,7 @@ class _Signals:
 
         def wait() -> None:
             # The main thread runs Python's handlers only when ROS has woken it.
-            select.select([self._reader], [], [])
+            _has_bytes(self._reader, None)
             stop.set_result(None)
 
         waiter = threading.Thread(target=wait, name='signals', daemon=True)
@@ -124,6 +130,13 @@ class _Signals:
         signal.set_wakeup_fd(-1)
         os.close(self._writer)
         os.close(self._reader)
+
+
+def _has_bytes(descriptor: int, timeout_ms: int | None) -> bool:
+    # Unlike select(), poll() takes descriptors from 1024 on, as whoever leaks many leaves.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(timeout_ms))
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:

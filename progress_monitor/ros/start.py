@@ -9,6 +9,8 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
+from progress_monitor.standard_streams import occupy
+
 
 def ending() -> list[signal.Signals]:
     """The signals that end a node in good order: of the user, of a manager, of a lost terminal.
@@ -29,6 +31,7 @@ def start(module: str) -> NoReturn:
     """
     for number in ending():
         signal.signal(number, _leave)
+    occupy()
     sys.exit(import_module(module).main())
 
 

@@ -34,6 +34,7 @@ from progress_monitor.ros.acknowledger import Acknowledger
 from progress_monitor.ros.callers import make_caller
 from progress_monitor.ros.diagnostics import task as diagnostic_task
 from progress_monitor.ros.messages import header, to_time
+from progress_monitor.ros.names import full_name
 from progress_monitor.ros.publishers import Publishers
 from progress_monitor.ros.running import run
 from progress_monitor.ros.tolerant import TolerantNode
@@ -68,6 +69,7 @@ _JUDGING = (
     MonitorStatus.STATE_STALLED,
     MonitorStatus.STATE_REGRESSING,
 )
+_UPHOLDING = (MonitorStatus.STATE_STALLED, MonitorStatus.STATE_REGRESSING)
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,9 @@ class SupervisorNode(TolerantNode):
         for name in ('monitor', 'replan_service'):
             if not getattr(config, name).strip():
                 raise ParameterError(f'{name}: empty; give a name')
+        full_name(self, 'replan_service', config.replan_service, service=True)
+        self._monitor = monitor = full_name(self, 'monitor', config.monitor)
         policy = self._policy(config)
-        self._monitor = monitor = self.resolve_topic_name(config.monitor)
         self._file = self._open_record(monitor)
         self._recovery = Recovery(
             policy,
@@ -166,27 +169,26 @@ class SupervisorNode(TolerantNode):
 
     def _policy(self, config: SupervisorConfig) -> Policy:
         if config.policy_file.strip():
-            return load(Path(config.policy_file.strip()).expanduser())
+            return load(Path(os.path.expanduser(config.policy_file.strip())))
         return from_parameters(config, config.replan_service)
 
     def _open_record(self, monitor: str) -> RecordFile:
         named = self._config.state_file.strip()
         path: Path | None = None
         if named:
-            path = Path(named).expanduser()
+            path = Path(named)
         elif not self.get_parameter('use_sim_time').value:
-            home = Path(os.environ.get('ROS_HOME') or '~/.ros').expanduser()
+            home = Path(os.environ.get('ROS_HOME') or '~/.ros')
             domain = self.context.get_domain_id()
             name = monitor.strip('/').replace('/', '.')
             path = home / 'progress_monitor' / f'supervisor.{domain}.{name}.json'
         try:
-            return RecordFile(path)
-        except OSError as error:
+            return RecordFile(path.expanduser() if path is not None else None)
+        except (OSError, RuntimeError) as error:  # the latter where there is no such home
+            reason = getattr(error, 'strerror', None) or error
             if named:
-                raise ParameterError(f'state_file: {path}: {error.strerror}') from error
-            self.get_logger().warning(
-                f'{path}: {error.strerror}; what is done is not kept over a restart'
-            )
+                raise ParameterError(f'state_file: {path}: {reason}') from error
+            self.get_logger().warning(f'{path}: {reason}; what is done is not kept over a restart')
             return RecordFile(None)
 
     def _now_ns(self) -> int:
@@ -293,13 +295,24 @@ class SupervisorNode(TolerantNode):
         worth_a_word = silent or several or status.state in _WORTH_A_WORD
         watches = bool(status.task_id) and worth_a_word
         stall = recovery.open
-        mismatch = stall is not None and stall.task_id != status.task_id and not silent
-        if not mismatch:
+        elsewhere = stall is not None and stall.task_id != status.task_id and not silent
+        # One that was started anew knows nothing of the stall that its predecessor called.
+        called = stall is not None or bool(recovery.record.asked)
+        upheld = status.state in _UPHOLDING or not called
+        gets_on = not trouble and status.state == MonitorStatus.STATE_PROGRESSING and not upheld
+        if not elsewhere and not gets_on:
             self._mismatch_since = now
         elif now - self._mismatch_since > _FORGET_AFTER_S:
-            recovery.forget_open('the monitor watches this task no longer')
-        elif not trouble:
+            recovery.forget(
+                'the monitor watches this task no longer'
+                if elsewhere
+                else 'the monitor sees the task get on',
+                status.task_id,
+            )
+        if not trouble and elsewhere:
             trouble = 'the monitor watches another task'
+        elif not trouble and stall is not None and not upheld:
+            trouble = 'the monitor sees no stall now'
         recovery.on_judging(trouble, status.task_id, watches)
 
     def _save(self, record: Record) -> None:

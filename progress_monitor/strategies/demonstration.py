@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 
 from progress_monitor.parameters import ParameterError
+from progress_monitor.printable import is_unicode
 from progress_monitor.types import Frame, new_uid
 from progress_monitor.yaml_file import read_yaml
 
@@ -63,8 +64,6 @@ class Demonstration:
         kind, goal, entries = content['kind'], content['goal'], content['steps']
         if kind not in ('visual', 'text'):
             raise ParameterError(f'{path}: kind must be visual or text')
-        if not isinstance(goal, str):
-            raise ParameterError(f'{path}: goal must be a text')
         check_goal(f'{path}: goal', goal)
         if not isinstance(entries, list) or not 1 <= len(entries) <= MOST_STEPS:
             raise ParameterError(f'{path}: steps must be a list of 1 to {MOST_STEPS}')
@@ -100,10 +99,16 @@ class Demonstration:
 def check_goal(name: str, goal: str) -> None:
     """Check the words of a demonstrated task; ``name`` is what an error calls them.
 
-    :raises ParameterError: if there are none, or too many.
+    :raises ParameterError: if there are none, too many, or such as cannot be written in UTF-8.
     """
-    if not 0 < len(goal.strip()) <= _LONGEST_TEXT:
+    _check_text(name, goal)
+
+
+def _check_text(name: str, text: Any) -> None:
+    if not isinstance(text, str) or not 0 < len(text.strip()) <= _LONGEST_TEXT:
         raise ParameterError(f'{name} must be a text of 1 to {_LONGEST_TEXT} characters')
+    if not is_unicode(text):
+        raise ParameterError(f'{name} is not valid Unicode; type it anew')
 
 
 def check_free(folder: Path) -> None:
@@ -135,8 +140,7 @@ def _step(path: Path, kind: str, number: int, entry: Any) -> DemonstrationStep:
     number_given = isinstance(percent, (int, float)) and not isinstance(percent, bool)
     if not number_given or not 0 <= percent <= 100:
         raise ParameterError(f'{where}: progress must be a number from 0 to 100')
-    if not isinstance(value, str) or not 0 < len(value.strip()) <= _LONGEST_TEXT:
-        raise ParameterError(f'{where}: {key} must be a text of 1 to {_LONGEST_TEXT} characters')
+    _check_text(f'{where}: {key}', value)
     if kind == 'text':
         return DemonstrationStep(percent / 100.0, text=value.strip())
     if Path(value).name != value:

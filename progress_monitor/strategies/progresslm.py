@@ -7,6 +7,7 @@ says whether the task is done: from ``success.progress`` on.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,7 +80,7 @@ class ProgressLM:
                 raise ParameterError(
                     'progresslm.demonstration: names no folder; record a demonstration first'
                 )
-            demonstration = Demonstration.load(Path(own.demonstration).expanduser())
+            demonstration = Demonstration.load(Path(os.path.expanduser(own.demonstration)))
         self.demonstration = demonstration
         self.prompt = _prompt(own.prompt, demonstration.kind, model_name)
         self.prompt_hash = self.prompt.sha256

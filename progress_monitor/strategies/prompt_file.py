@@ -8,6 +8,7 @@ all other braces are text, and so is everything that a field brings in.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -37,8 +38,8 @@ class PromptFile:
         :raises ParameterError: if it cannot be read, or holds a required field not exactly once.
         """
         shipped = FOLDER / f'{path_or_name}.txt'
-        inside = re.fullmatch(r'[a-z_]+', path_or_name) is not None and shipped.is_file()
-        path = shipped if inside else Path(path_or_name).expanduser()
+        inside = re.fullmatch(r'[a-z_]+', path_or_name) is not None and os.path.isfile(shipped)
+        path = shipped if inside else Path(os.path.expanduser(path_or_name))
         try:
             with path.open('rb') as file:
                 content = file.read(_LARGEST + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -41,8 +42,8 @@ def checkpoint_folder(
 
 def local_folder(path_or_name: str) -> Path | None:
     """The folder that is named, if there is one on this machine."""
-    folder = Path(path_or_name).expanduser()
-    return folder if path_or_name and folder.is_dir() else None
+    folder = os.path.expanduser(path_or_name)
+    return Path(folder) if path_or_name and os.path.isdir(folder) else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

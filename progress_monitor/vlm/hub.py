@@ -75,7 +75,7 @@ def prepare(config: ModelConfig, on_progress: Progress | None = None) -> None:
         (config.path, config.revision, 'model.path'),
         *((name, '', 'model.adapters') for name in config.adapters),
     ):
-        if is_hub_name(path) and not Path(path).expanduser().is_dir():
+        if is_hub_name(path) and not os.path.isdir(os.path.expanduser(path)):
             fetch(path, revision, on_progress, stall_s=config.download_stall_s, parameter=parameter)
 
 

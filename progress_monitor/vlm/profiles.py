@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from progress_monitor.parameters import ParameterError
 from progress_monitor.vlm import hub
 
 AUTO = 'auto'
+# ROS reads the null of a parameter file as a text.
+_NULLS = (None, 'null', '~')
 NONE = 'none'
 _FOLDER = Path(__file__).with_name('model_profiles')
 _HUB_FOLDER = re.compile(r'models--.*--(?P<name>[^/]+)/snapshots/[^/]+/?$')
@@ -83,10 +86,16 @@ def resolve(values: Mapping[str, Any], model_path: str) -> dict[str, Any]:
     """``values`` by the parameters' dotted names, completed by the checkpoint's profile.
 
     What is given in ``values`` wins, whatever it is; so they must hold only what a user gave, not
-    defaults. ``model.profile`` in the result is the name of the profile in force, or ``none``.
+    defaults. A null is what ``ros2 param dump`` writes of a parameter that has no value.
+    ``model.profile`` in the result is the name of the profile in force, or ``none``.
 
     :raises ParameterError: if ``model.profile`` names no profile.
     """
+    values = {
+        name: value
+        for name, value in values.items()
+        if name not in governed() or value not in _NULLS
+    }
     profile = find(str(values.get('model.profile', AUTO)), model_path)
     if profile is None:
         return {**values, 'model.profile': NONE}
@@ -100,8 +109,8 @@ def _model_name(model_path: str) -> str:
 
 
 def _config(model_path: str) -> Mapping[str, Any]:
-    folder = Path(model_path).expanduser()
-    if not folder.is_dir() and hub.is_hub_name(model_path):
+    folder = Path(os.path.expanduser(model_path))
+    if not os.path.isdir(folder) and hub.is_hub_name(model_path):
         folder = hub.cached_snapshot(model_path) or folder
     try:
         config = json.loads((folder / 'config.json').read_text(encoding='utf-8'))

@@ -8,13 +8,18 @@ from progress_monitor.offline.video import VideoWriter
 from progress_monitor.overlay import Overlay, draw_overlay
 from progress_monitor.types import Evidence, State
 
+FILM = 'overlay.mp4'
+# MPEG-4 holds no rate far beyond these; pictures that came an hour apart need not be shown so.
+_SLOWEST_FPS, _FASTEST_FPS = 0.01, 1000.0
+
 
 class VideoSink:
     """Annotates every picture of the first camera; see ``Sink``."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._writer = VideoWriter(recording.out / 'overlay.mp4', recording.fps)
+        fps = min(max(recording.fps, _SLOWEST_FPS), _FASTEST_FPS)
+        self._writer = VideoWriter(recording.out / FILM, fps)
 
     def put(self, played: Played) -> None:
         if played.camera == self._recording.camera:
