@@ -78,6 +78,20 @@ def test_a_number_that_is_early_is_waited_out_at_the_pace_of_the_task():
     assert called_at(fast) - 0.5 * fast.index(1.0) == 1.0
 
 
+def test_a_number_that_lags_and_catches_up_is_waited_out_at_the_pace_of_the_whole_rise():
+    """As named by the checkpoint at a quarter of the usual speed: two seconds early."""
+    lags = [0.3, 0.35, 0.4, 0.45, 0.5, 0.5, 0.55, 0.6, 0.65, *[0.71] * 10, 0.81, *[1.0] * 20]
+    assert called_at(lags) - 0.5 * lags.index(1.0) >= 1.5
+
+
+def test_a_leap_from_the_beginning_to_the_end_is_waited_out_as_long_as_any():
+    """As named by the checkpoint of a button that was missed: a change of mind, soon taken back."""
+    minds = [0.0, 0.1, 0.15, *[0.22] * 10, *[1.0] * 4, *[0.22] * 30]
+    assert called_at(minds) == math.inf
+    done = [0.0, 0.1, 0.15, *[0.22] * 10, *[1.0] * 10]
+    assert called_at(done) - 0.5 * done.index(1.0) == 2.5
+
+
 def test_a_number_that_is_early_is_waited_out_while_nobody_can_see_the_task():
     """Every second answer is refused, so that observed time stands still."""
     judge = Judge(config(stall__allowance=15.0), TASK)

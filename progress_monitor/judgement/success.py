@@ -10,11 +10,13 @@ import numpy as np
 from progress_monitor.config import RegressionConfig, SuccessConfig
 from progress_monitor.judgement.noise import Floats, NoiseModel, stand_still
 from progress_monitor.judgement.votes import Votes
-from progress_monitor.types import Estimate, Verdict
+from progress_monitor.types import NAN, Estimate, Verdict
 
 DEVIATIONS = 2.0
 CLEAR_NATS = 2.0 * DEVIATIONS**2
 MOST_TICKS = 24
+LEAP = 0.5
+BANDS = 6
 MOST_PATIENCE = 1.0 / 6.0
 """Share of the allowance that a success is waited for at the most, however slow the task is."""
 
@@ -22,35 +24,47 @@ MOST_PATIENCE = 1.0 / 6.0
 class Lead:
     """Whether numbers have been high for as long as they may have been early.
 
-    A number that is early by what lies between ``low`` and ``high`` is early by the time that the
-    task takes for it. That time is taken from its own rise between the two. It is that of the
-    stamps: the task goes on while nobody can see it.
+    A number that is early by a ``band`` below ``high`` is early by the time that the task takes for
+    it. That time is taken from its own rise over the last ``BANDS``, the slowest of them, for a
+    number that lags and then catches up looks fast. It is that of the stamps: the task goes on
+    while nobody can see it. After a leap of more than ``LEAP`` it is not known, and the leap may be
+    a change of mind: the longest is waited for.
     """
 
-    def __init__(self, low: float, high: float) -> None:
-        self._low, self._high = low, high
+    def __init__(self, high: float, band: float) -> None:
+        self._high = high
+        self._lows = tuple(high - count * band for count in range(1, BANDS + 1))
+        self._last = NAN
         self.restart()
 
     def restart(self) -> None:
-        self._neared: float | None = None
+        self._neared: list[float | None] = [None] * BANDS
         self._reached: float | None = None
+        self._leapt = False
 
     def update(self, number: float, time: float, longest: float) -> bool:
         """Take in one number and return whether the lead is over.
 
         :param time: of its stamp, s; :param longest: what is waited for at the most, s.
         """
-        if self._neared is not None and time < self._neared:
+        last, self._last = self._last, number
+        if any(neared is not None and time < neared for neared in self._neared):
             self.restart()
-        if number < self._low:
-            self.restart()
-            return False
-        self._neared = time if self._neared is None else self._neared
-        if self._reached is None and number >= self._high:
+        self._neared = [
+            None if number < low else time if neared is None else neared
+            for low, neared in zip(self._lows, self._neared, strict=True)
+        ]
+        if number < self._lows[0]:
+            self._reached = None
+        elif self._reached is None and number >= self._high:
             self._reached = time
+            self._leapt = number - last > LEAP
         if self._reached is None:
             return False
-        return time - self._reached >= min(self._reached - self._neared, longest) - 1e-6
+        rises = [self._reached - (neared or 0.0) for neared in self._neared]
+        paces = [rise / count for count, rise in enumerate(rises, 1)]
+        lead = longest if self._leapt else min(max(paces), longest)
+        return time - self._reached >= lead - 1e-6
 
 
 class SuccessRule:
@@ -58,8 +72,9 @@ class SuccessRule:
 
     Where two deviations of ``success.confirm`` ticks exceed what ``success.progress`` leaves to 1,
     the numbers of as many as it takes must be clear too. The number must have been that high for as
-    long as its last rise took from three times as much missing. Success stays until as many ticks
-    as confirm a regression say that the task is not done and name less progress.
+    long as its last rise took from three times as much missing, or its part of a longer one.
+    Success stays until as many ticks as confirm a regression say that the task is not done and name
+    less progress.
     """
 
     def __init__(self, config: SuccessConfig, regression: RegressionConfig) -> None:
@@ -69,7 +84,7 @@ class SuccessRule:
         self._against = Votes(regression.confirm, regression.confirm_of)
         self._recent: deque[float] = deque(maxlen=MOST_TICKS)
         self._margin = max(1.0 - config.progress, 1e-3)
-        self._lead = Lead(config.progress - 2.0 * self._margin, config.progress)
+        self._lead = Lead(config.progress, 2.0 * self._margin)
         self.active = False
 
     @property
