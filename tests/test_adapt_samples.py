@@ -74,6 +74,23 @@ def test_an_answer_tells_the_progress_and_the_steps_of_the_newest_frame(
     assert kinds == {'scene', 'task', 'prefix', 'done', 'working', 'undone', 'still'}
 
 
+def test_the_memory_tells_nothing_of_what_is_to_be_answered(
+    sampler: tuple[Sampler, Pool, Demonstration],
+) -> None:
+    drawn, _, _ = sampler
+    rng = np.random.default_rng(6)
+    heard: dict[str, set[str]] = {'No further': set(), 'The following': set(), 'The task': set()}
+    for _ in range(600):
+        sample = drawn.draw(1, rng)
+        text = str(sample.parts[-1])
+        if '"turn the knob"' in text:
+            found = re.search('Steps done so far: (.*)\\.', text)
+            begun = next(words for words in heard if sample.answer.startswith(words))
+            heard[begun].add(found[1] if found else '')
+    all_of_them = {'', 'none', 'Reach the knob', 'Reach the knob; Turn the knob'}
+    assert heard == dict.fromkeys(heard, all_of_them)
+
+
 def test_a_scene_at_rest_tells_nothing_of_whether_it_is_done() -> None:
     # Most recordings rest when the task is done and nowhere else, some of them for long.
     count = 100

@@ -148,6 +148,30 @@ def test_the_first_word_and_the_digits_of_the_progress_weigh_more(base: str) -> 
     assert batch.shares[1][shared[1]].argmax(1).tolist() == [0, 7]
 
 
+def test_where_an_answer_parts_from_what_other_pictures_would_have_had_weighs_more(
+    base: str,
+) -> None:
+    vlm = VLM.from_pretrained(base, device='cpu')
+    collate = Collator(vlm, 3.0, 3.0)
+    pool = Pool()
+    frame = pool.frame(pool.add(np.zeros((64, 64, 3), np.uint8)))
+    steps = ('Move above the cup', 'Move below the cup', 'Lift the cup')
+    rivals = SMALL_CELL.rivals(steps)
+    answers = [SMALL_CELL.answer(0.4, steps[1:]), SMALL_CELL.refusal]
+    batch = collate([Sample((frame, 'How far?'), said, 1, rivals) for said in answers])
+
+    def begun(row: int) -> list[str]:
+        """How the answer of a row begins before each token that weighs more."""
+        learnt = batch.targets[row] >= 0
+        said, heavy = batch.targets[row][learnt].tolist(), batch.weights[row][learnt] == 3.0
+        places = np.flatnonzero(heavy.numpy()).tolist()
+        return [vlm.tokenizer.decode(said[:place]).rstrip() for place in places]
+
+    working = [text.rpartition('\n')[2] for text in begun(0)]
+    assert working[1:4] == ['The', '1.', '1. Move'], 'refused, or lifting, or above the cup'
+    assert begun(1) == ['', 'The']
+
+
 def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
     base: str, annotation: Annotation, trained: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

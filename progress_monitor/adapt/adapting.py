@@ -34,8 +34,8 @@ GUARD_PICTURES = 1000
 # As many tell how far pictures differ.
 BLUR_PICTURES = 100
 # Other runs of a scene lie farther away than other looks at one run: in two groups of real clips at
-# 0.5 to 1.2 of the looks' limit (to 1.9 in a third), the nearest picture of another scene at 1.2.
-GUARD_ROOM = 1.25
+# up to 1.6 of the looks' limit, in the middle 0.9 to 1.3; the nearest other scene from 1.5 on.
+GUARD_ROOM = 1.5
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ class Collator:
         self._end = int(tokenizer.convert_tokens_to_ids(_END_OF_TURN))
         self._telling_weight = telling_weight
         self._number_spread = spread
+        self._encoded: dict[str, tuple[int, ...]] = {}
         self.digits = torch.tensor(
             [tokenizer.convert_tokens_to_ids(digit) for digit in '0123456789']
         )
@@ -105,8 +106,9 @@ class Collator:
         weights = torch.ones(batch.ids.shape)
         shares = torch.zeros((*batch.ids.shape, 10))
         for number, (sample, row) in enumerate(zip(samples, rows, strict=True)):
-            # Whether it is done, refused or at work is said by the first word.
-            weights[number, len(row.ids) - row.answer - 1] = self._telling_weight
+            start = len(row.ids) - row.answer - 1
+            for place in self._decisions(sample):
+                weights[number, start + place] = self._telling_weight
             self._spread(sample.answer, batch.targets[number], weights[number], shares[number])
         shown = [
             [part.uid for part in sample.parts if not isinstance(part, str)] for sample in samples
@@ -121,7 +123,26 @@ class Collator:
 
     def _row(self, sample: Sample) -> Row:
         tokens = self._builder.build(Request(0, '', sample.parts, Generate()))
-        return Row.of(tokens, [*self._builder.continuation(sample.answer), self._end])
+        return Row.of(tokens, [*self._said(sample.answer), self._end])
+
+    def _decisions(self, sample: Sample) -> set[int]:
+        """Places in the answer's tokens at which what is seen decides how it goes on.
+
+        At the first it is told from all that is worded otherwise, such as what is done; at those
+        where a rival parts from it, which step is the next, or that the task does not fit.
+        """
+        said = self._said(sample.answer)
+        found = {0}
+        for rival in map(self._said, sample.rivals):
+            parted = [ours != theirs for ours, theirs in zip(said, rival, strict=False)]
+            if any(parted):
+                found.add(parted.index(True))
+        return found
+
+    def _said(self, text: str) -> tuple[int, ...]:
+        if text not in self._encoded:
+            self._encoded[text] = self._builder.continuation(text)
+        return self._encoded[text]
 
     def _spread(
         self, said: str, targets: torch.Tensor, weights: torch.Tensor, shares: torch.Tensor

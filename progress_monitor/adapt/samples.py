@@ -27,7 +27,7 @@ SINGLE = 0.4
 STILL, PAUSED, REVERSED = 0.25, 0.2, 0.15
 FINISHED, NEAR_END = 0.35, 0.2
 OTHER_TASK, OTHER_SCENE, PREFIX = 0.07, 0.06, 0.06
-MEMORY_MISSING, MEMORY_WRONG = 0.25, 0.2
+MEMORY_MISSING = 0.25
 # Shortest and longest way from frame to frame, in samples of the monitor: a demonstration is often
 # slower than the work that is watched.
 STRIDES = (0.5, 2.2)
@@ -48,12 +48,14 @@ ELSEWHERE = (
 class Sample:
     """One question and its answer; a frame's ``uid`` is the index of its picture in the pool.
 
-    The last ``cameras`` frames are the newest sample of the monitor.
+    The last ``cameras`` frames are the newest sample of the monitor. ``rivals`` are answers that
+    other pictures would have had: where one parts from the answer, a decision is made.
     """
 
     parts: tuple[str | Frame, ...]
     answer: str
     cameras: int = 1
+    rivals: tuple[str, ...] = ()
 
 
 class Pool:
@@ -147,28 +149,26 @@ class Sampler:
         """One sample whose window holds ``count`` samples of the monitor."""
         rendition = self._renditions[int(rng.integers(len(self._renditions)))]
         demonstration = rendition.demonstration
+        task, steps, refusal = demonstration.task, demonstration.steps, self._wording.refusal
+        memory = self._memory(steps, rng)
         kind = rng.random()
         if kind < OTHER_SCENE and self._foreign:
             shown = [int(rng.choice(np.asarray(self._foreign))) for _ in range(count)]
             if rng.random() < 0.5:
                 shown = [shown[-1]] * count
-            return self._refused(tuple(shown), demonstration.task, rng)
+            return self._sample(tuple(shown), demonstration, task, memory, refusal, steps)
         indices, last = self._window(demonstration, count, rng)
         pictures = tuple(int(item) for item in rendition.pictures[indices].ravel())
         if kind < OTHER_SCENE + OTHER_TASK:
-            return self._refused(pictures, str(rng.choice(self._foreign_tasks)), rng)
-        task, steps, progress, stage = (
-            demonstration.task,
-            demonstration.steps,
-            float(demonstration.progress[last]),
-            int(demonstration.stage[last]),
-        )
+            other = str(rng.choice(self._foreign_tasks))
+            return self._sample(pictures, demonstration, other, memory, refusal, steps)
+        progress, stage = float(demonstration.progress[last]), int(demonstration.stage[last])
         if kind < OTHER_SCENE + OTHER_TASK + PREFIX and len(steps) > 1:
             task, steps, progress, stage = _prefix(demonstration, last, rng)
+            memory = self._memory(steps, rng)
         reason = demonstration.reason if task == demonstration.task else ''
         said = self._wording.answer(progress, steps[stage:], reason)
-        memory = self._memory(demonstration, steps, indices, stage, rng)
-        return Sample(self._parts(pictures, task, memory), said, demonstration.cameras)
+        return self._sample(pictures, demonstration, task, memory, said, steps)
 
     def of(self, rendition: Rendition, last: int, count: int) -> Sample:
         """What the monitor asks at a sample of a run that has gone well until then."""
@@ -184,9 +184,7 @@ class Sampler:
             float(demonstration.progress[last]), steps[stage:], demonstration.reason
         )
         memory = done_sentence(steps[:before]) if self._config.memory.in_prompt else ''
-        return Sample(
-            self._parts(pictures, demonstration.task, memory), said, demonstration.cameras
-        )
+        return self._sample(pictures, demonstration, demonstration.task, memory, said, steps)
 
     def _window(
         self, demonstration: Demonstration, count: int, rng: np.random.Generator
@@ -219,29 +217,27 @@ class Sampler:
             indices = reverse(indices, length - 1, rng)
         return indices, last
 
-    def _refused(self, pictures: tuple[int, ...], task: str, rng: np.random.Generator) -> Sample:
-        memory = ''
-        if self._config.memory.in_prompt and rng.random() < 0.5:
-            memory = done_sentence(())
-        return Sample(self._parts(pictures, task, memory), self._wording.refusal)
-
-    def _memory(
+    def _sample(
         self,
+        pictures: tuple[int, ...],
         demonstration: Demonstration,
+        task: str,
+        memory: str,
+        said: str,
         steps: tuple[str, ...],
-        indices: NDArray[np.int64],
-        stage: int,
-        rng: np.random.Generator,
-    ) -> str:
-        """The memory's sentence: right, a little behind, missing or wrong."""
-        kind = rng.random()
-        if not self._config.memory.in_prompt or kind < MEMORY_MISSING:
+    ) -> Sample:
+        parts = self._parts(pictures, task, memory)
+        return Sample(parts, said, demonstration.cameras, self._wording.rivals(steps))
+
+    def _memory(self, steps: tuple[str, ...], rng: np.random.Generator) -> str:
+        """The memory's sentence: it names the first steps, whichever are done.
+
+        The monitor remembers what this model has said. One that has learnt to believe it stays with
+        its first mistake to the end of the run.
+        """
+        if not self._config.memory.in_prompt or rng.random() < MEMORY_MISSING:
             return ''
-        if kind < MEMORY_MISSING + MEMORY_WRONG:
-            return done_sentence(steps[: int(rng.integers(len(steps) + 1))])
-        back = indices[-1 - int(rng.integers(0, min(3, len(indices))))]
-        before = min(int(demonstration.stage[back]), len(steps))
-        return done_sentence(steps[: min(before, stage)])
+        return done_sentence(steps[: int(rng.integers(len(steps) + 1))])
 
     def _parts(self, pictures: tuple[int, ...], task: str, done: str) -> tuple[str | Frame, ...]:
         frames = tuple(self._pool.frame(index) for index in pictures)

@@ -32,6 +32,11 @@ class Wording:
         )
         return self.remaining.format(steps=steps, number=format(percent, self.digits))
 
+    def rivals(self, steps: Sequence[str]) -> tuple[str, ...]:
+        """An answer for each stage of a task of these ``steps``, the finished one and a refusal."""
+        stages = range(len(steps) + 1)
+        return (*(self.answer(0.0, steps[stage:]) for stage in stages), self.refusal)
+
 
 PUBLISHED = Wording(
     remaining=(
