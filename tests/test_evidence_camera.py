@@ -88,6 +88,16 @@ def test_silence_is_too_old():
     assert verdict(CameraWatch(EvidenceConfig(), 'cam'), 1.0) is Evidence.NO_FRAMES
 
 
+@pytest.mark.parametrize('age', [86400.0, 1.8e9])
+def test_stamps_of_another_time_are_told_from_a_late_camera(age):
+    """A recording without its clock, and a driver that stamps by the time since the boot."""
+    camera, now = watch(noisy(SCENE) for _ in range(5))
+    kind, said = camera.verdict(ns(now + age))
+    assert kind is Evidence.TOO_OLD
+    assert 'use_sim_time' in said and 'driver' in said
+    assert 'use_sim_time' not in camera.verdict(ns(now + 5.0))[1]
+
+
 @pytest.mark.parametrize(
     ('spoil', 'kind'),
     [

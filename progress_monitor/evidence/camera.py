@@ -20,6 +20,8 @@ _SENTENCES = {
     Evidence.OVEREXPOSED: 'the picture is over-exposed',
     Evidence.COVERED: 'the lens is covered or out of focus',
 }
+# Such stamps may be of another time, a recording's or that since the boot.
+_ANOTHER_TIME_S = 12.0 * 3600.0
 
 
 class CameraWatch:
@@ -142,6 +144,13 @@ class CameraWatch:
         if age > config.frame_timeout:
             if self._stamps.repeats >= config.confirm_frames:
                 return Evidence.FROZEN, f'camera {name}: the stamps stand still for {age:.1f} s'
+            if age > _ANOTHER_TIME_S:
+                return (
+                    Evidence.TOO_OLD,
+                    f'camera {name}: the newest frame is {age / 3600.0:.0f} hours old; if frames '
+                    'arrive, their stamps are of another time: set use_sim_time where a recording '
+                    "is played, or check the driver's clock",
+                )
             return Evidence.TOO_OLD, f'camera {name}: the newest frame is {age:.1f} s old'
         if self._bad is not None and self._bad_frames >= config.confirm_frames:
             return self._bad, f'camera {name}: {_SENTENCES[self._bad]}'
