@@ -8,6 +8,7 @@ They are plain py_trees and take the rclpy node as py_trees_ros hands it over, i
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from py_trees.behaviour import Behaviour
 from py_trees.blackboard import Client
 from py_trees.common import Access, Status
 from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
@@ -209,7 +211,9 @@ class MonitorTask(_RosBehaviour):
     def update(self) -> Status:
         if self._sent is None:
             if self._client.server_is_ready():
-                self._sent = self._client.send_goal_async(self._goal, self._on_feedback)
+                self._id = action.MonitorTask.Impl.SendGoalService.Request().goal_id
+                self._id.uuid = list(uuid.uuid4().bytes)
+                self._sent = self._client.send_goal_async(self._goal, self._on_feedback, self._id)
             else:
                 self.feedback_message = 'waits for the monitor'
             return Status.RUNNING
@@ -253,7 +257,9 @@ class MonitorTask(_RosBehaviour):
             self._handle.cancel_goal_async()
             self._handle = None
         elif self._sent is not None and not self._results:
-            # Accepted or not, no tick has seen the answer yet.
+            # Accepted or not, no tick has seen the answer yet; it may be late, or lost.
+            answer = action.MonitorTask.Impl.SendGoalService.Response(accepted=True)
+            ClientGoalHandle(self._client, self._id, answer).cancel_goal_async()
             self._sent.add_done_callback(_cancel_accepted)
 
     def _on_feedback(self, message: Any) -> None:
