@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 
 from progress_monitor.parameters import ParameterError
+from progress_monitor.ros.running import in_one_line
 
 
 def full_name(node: Node, where: str, name: str, *, service: bool = False) -> str:
@@ -29,5 +28,4 @@ def full_name(node: Node, where: str, name: str, *, service: bool = False) -> st
 
 
 def _no_name(where: str, name: str, reason: str) -> ParameterError:
-    said = re.sub(r', at /\S+:\d+', '', ' '.join(reason.split()))
-    return ParameterError(f'{where}: {name!r}: {said}')
+    return ParameterError(f'{where}: {name!r}: {in_one_line(reason)}')

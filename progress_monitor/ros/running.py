@@ -79,9 +79,14 @@ def run(
         signals.close()
 
 
+def in_one_line(said: str) -> str:
+    """What ROS says in several lines, without the places in its own source."""
+    return re.sub(r', at /\S+:\d+', '', ' '.join(said.split()))
+
+
 def _refuse(error: Exception) -> NoReturn:
-    """Say in one line what ROS says in several, without the places in its own source."""
-    said = re.sub(r', at /\S+:\d+', '', ' '.join(str(error).split()))
+    """Say why ROS cannot be started, and what to do."""
+    said = in_one_line(str(error))
     if type(error).__name__ == 'UnknownROSArgsError':  # rclpy exports it nowhere
         said = f'there are none such: {said}'
     elif isinstance(error, UnicodeError):
