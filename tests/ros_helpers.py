@@ -31,6 +31,7 @@ from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
 from rcl_interfaces.srv import GetParameters, SetParameters  # noqa: E402
+from rclpy.action import ActionClient  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.qos import (  # noqa: E402
@@ -41,6 +42,7 @@ from rclpy.qos import (  # noqa: E402
 )
 from sensor_msgs.msg import Image  # noqa: E402
 
+from progress_monitor.action import MonitorTask  # noqa: E402
 from progress_monitor.msg import MonitorStatus, Progress, Stall, Success  # noqa: E402
 from progress_monitor_lab.domains import own_domain  # noqa: E402
 
@@ -169,6 +171,7 @@ class Probe:
         listen(Success, f'{MONITOR}/success', self.successes.append, LATCHED)
         self._camera = self.node.create_publisher(Image, '/cell/image', qos_profile_sensor_data)
         self._clients: dict[tuple[Any, str], Any] = {}
+        self._action: Any = None
         self._frames = 0
         self._due = 0.0
         self.show: float | None = None
@@ -207,9 +210,33 @@ class Probe:
         """Call a service and return its answer."""
         client = self._client(kind, name)
         self.wait(client.service_is_ready, timeout, f'service {name}')
-        future = client.call_async(request)
-        self.wait(future.done, timeout, f'answer of {name}')
-        return future.result()
+        return self._ask(lambda: client.call_async(request), timeout, f'answer of {name}')
+
+    def send_goal(self, on_feedback: Any = None, **request: Any) -> Any:
+        """Send a goal to the monitor; the handle of it, once it is accepted."""
+        name = f'{MONITOR}/monitor_task'
+        if self._action is None:
+            self._action = ActionClient(self.node, MonitorTask, name)
+        send = self._action.send_goal_async
+        self.wait(self._action.server_is_ready, what=f'the action {name}')
+        goal = MonitorTask.Goal(**request)
+        handle = self._ask(lambda: send(goal, on_feedback), 180.0, f'acceptance by {name}')
+        assert handle.accepted
+        return handle
+
+    def _ask(self, ask: Callable[[], Any], timeout: float, what: str) -> Any:
+        """What is answered. A server that has not found the client yet loses its first answer."""
+        asked: list[Any] = []
+        due = 0.0
+
+        def answered() -> Any:
+            nonlocal due
+            if time.monotonic() >= due:
+                due = time.monotonic() + 20.0
+                asked.append(ask())
+            return next((future for future in asked if future.done()), None)
+
+        return self.wait(answered, timeout, what).result()
 
     def _client(self, kind: Any, name: str) -> Any:
         if (kind, name) not in self._clients:

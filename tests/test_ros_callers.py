@@ -17,7 +17,7 @@ from progress_monitor.action import MonitorTask  # noqa: E402
 from progress_monitor.parameters import ParameterError  # noqa: E402
 from progress_monitor.recovery.policy import Target  # noqa: E402
 from progress_monitor.recovery.recovery import StallEvent  # noqa: E402
-from progress_monitor.ros import callers  # noqa: E402
+from progress_monitor.ros import callers, sent_goal  # noqa: E402
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def probe() -> Iterator[Probe]:
 def test_an_action_server_that_was_started_anew_has_lost_its_goal(
     probe: Probe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callers, 'ASK_AGAIN_S', 0.1)
+    monkeypatch.setattr(sent_goal, 'ASK_AGAIN_S', 0.1)
     begun: list[Any] = []
 
     async def work(handle: Any) -> MonitorTask.Result:

@@ -15,7 +15,6 @@ pytest.importorskip('rclpy')
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import Transition
-from rclpy.action import ActionClient
 from ros_helpers import (
     ACTIVE,
     LATCHED,
@@ -40,16 +39,12 @@ Result = MonitorTask.Result
 class Goal:
     """One goal, sent and accepted."""
 
-    def __init__(self, probe: Probe, client: ActionClient, **request: Any) -> None:
+    def __init__(self, probe: Probe, **request: Any) -> None:
         self.probe = probe
         self.feedback: list[Any] = []
-        future = client.send_goal_async(
-            MonitorTask.Goal(**request),
-            feedback_callback=lambda message: self.feedback.append(message.feedback),
+        self.handle = probe.send_goal(
+            lambda message: self.feedback.append(message.feedback), **request
         )
-        probe.wait(future.done, what='acceptance')
-        self.handle = future.result()
-        assert self.handle.accepted
         self._result = self.handle.get_result_async()
 
     def result(self) -> tuple[int, Any]:
@@ -64,28 +59,25 @@ class Goal:
 
 
 @pytest.fixture(scope='module')
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Probe, ActionClient]]:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
     folder, command = tmp_path_factory.mktemp('node'), monitor_command(goal_patience_s=20.0)
-    with running(folder, fresh_domain(), command) as (probe, _):
-        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
-        probe.wait(client.server_is_ready, what='the action')
-        yield probe, client
+    with running(folder, fresh_domain(), command) as (started, _):
+        yield started
 
 
 @pytest.fixture
-def probe(node: tuple[Probe, ActionClient]) -> Probe:
+def probe(node: Probe) -> Probe:
     """The running node, active and without a task, whatever the test before has left."""
-    probe, _ = node
-    probe.show = 0.2
-    if probe.lifecycle() != ACTIVE:
-        assert probe.transition(Transition.TRANSITION_ACTIVATE)
-    assert probe.call(SetTask, f'{MONITOR}/set_task', SetTask.Request()).success
-    return probe
+    node.show = 0.2
+    if node.lifecycle() != ACTIVE:
+        assert node.transition(Transition.TRANSITION_ACTIVATE)
+    assert node.call(SetTask, f'{MONITOR}/set_task', SetTask.Request()).success
+    return node
 
 
 @pytest.fixture
-def send(node: tuple[Probe, ActionClient], probe: Probe) -> Any:
-    return lambda **request: Goal(probe, node[1], **request)
+def send(probe: Probe) -> Any:
+    return lambda **request: Goal(probe, **request)
 
 
 def stall_of(probe: Probe, task_id: str) -> str:
@@ -279,9 +271,7 @@ def test_a_goals_time_starts_with_the_clock(tmp_path: Path) -> None:
     """As where a bag is played after the goal was sent: its clock starts at the time of day."""
     command = monitor_command(use_sim_time=True, goal_patience_s=20.0)
     with running(tmp_path, fresh_domain(), command) as (probe, _):
-        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
-        probe.wait(client.server_is_ready, what='the action')
-        goal = Goal(probe, client, task='Lift the block.', timeout_s=60.0)
+        goal = Goal(probe, task='Lift the block.', timeout_s=60.0)
         probe.wait_state(MonitorStatus.STATE_STALE)
         clock = probe.node.create_publisher(Clock, '/clock', 10)
         began = time.monotonic() - 1.7e9
@@ -315,16 +305,12 @@ def test_a_goal_waits_for_the_model_or_is_refused_as_it_asks(
     command = monitor_command('ros_fake_engine:make_late', goal_patience_s=1.0)
     with running(folder, fresh_domain(), command) as (probe, _):
         probe.show = 0.3
-        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
-        probe.wait(client.server_is_ready, what='the action')
         probe.wait_state(MonitorStatus.STATE_LOADING)
-        status, result = Goal(
-            probe, client, task='Lift the block.', refuse_unless_ready=True
-        ).result()
+        status, result = Goal(probe, task='Lift the block.', refuse_unless_ready=True).result()
         assert status == GoalStatus.STATUS_ABORTED
         assert result.error_code == Result.NOT_READY
         assert result.outcome == Result.OUTCOME_REFUSED
-        waiting = Goal(probe, client, task='Lift the block.')
+        waiting = Goal(probe, task='Lift the block.')
         probe.wait_on(1.5)  # beyond goal_patience_s
         assert not waiting.done
         gate.touch()

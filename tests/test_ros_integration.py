@@ -15,8 +15,9 @@ pytest.importorskip('rclpy')
 import ros_helpers
 from py_trees.common import Status
 from py_trees.trees import BehaviourTree
-from rclpy.action import ActionServer
+from rclpy.action import ActionClient, ActionServer
 from rclpy.node import Node
+from rclpy.task import Future
 from ros_fake_robot import FakeRobot
 from ros_helpers import Process, arguments, monitor_command, world_of
 from std_msgs.msg import String
@@ -25,7 +26,7 @@ from std_srvs.srv import Trigger
 from progress_monitor import action
 from progress_monitor.msg import MonitorStatus, Progress
 from progress_monitor.msg import RecoveryEvent as Event
-from progress_monitor.ros import behaviours
+from progress_monitor.ros import sent_goal
 from progress_monitor.ros.behaviours import IsStalled, IsSucceeded, MonitorTask, Replan
 
 ROOT = Path(__file__).parent.parent
@@ -219,7 +220,7 @@ def test_a_goal_whose_acceptance_no_tick_has_seen_is_cancelled(
 def test_a_goal_that_a_monitor_started_anew_does_not_know_is_no_longer_awaited(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(behaviours, 'ASK_AGAIN_S', 0.5)
+    monkeypatch.setattr(sent_goal, 'ASK_AGAIN_S', 0.5)
     probe = world.probe
     monitor = world.start(monitor_command())
     probe.show = 0.3
@@ -231,6 +232,28 @@ def test_a_goal_that_a_monitor_started_anew_does_not_know_is_no_longer_awaited(
     world.start(monitor_command())
     probe.wait(lambda: (task.tick_once(), task.status)[1] is Status.FAILURE, what='the failure')
     assert 'knows nothing of the goal any more' in task.feedback_message
+
+
+def test_a_goal_is_watched_to_its_end_where_its_acceptance_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = ActionClient.send_goal_async
+
+    def answer_is_lost(*given: Any) -> Future[Any]:
+        send(*given)
+        return Future()
+
+    monkeypatch.setattr(ActionClient, 'send_goal_async', answer_is_lost)
+    monkeypatch.setattr(sent_goal, 'ASK_AGAIN_S', 1.0)
+    probe = world.probe
+    world.start(monitor_command())
+    probe.show = 0.3
+    task = MonitorTask('lift', task='Lift the block.')
+    task.setup(node=probe.node)
+    probe.wait(lambda: '30%' in (task.tick_once(), task.feedback_message)[1], what='feedback')
+    probe.show = 1.0
+    probe.wait(lambda: (task.tick_once(), task.status)[1] is Status.SUCCESS, what='success')
+    assert task.result is not None and task.result.succeeded
 
 
 def test_servers_that_are_gone_are_no_longer_awaited(world: World) -> None:

@@ -12,7 +12,6 @@ pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from rclpy.action import ActionClient
 from ros_helpers import (
     ACTIVE,
     LATCHED,
@@ -256,12 +255,7 @@ def test_a_changed_parameter_takes_the_stall_back_and_keeps_the_plan(probe: Prob
         request = AcknowledgeRecovery.Request(event_id=held.event_id)
         answer = probe.call(AcknowledgeRecovery, f'{MONITOR}/acknowledge_recovery', request)
         assert 'not the present stall' in answer.message
-        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
-        probe.wait(client.server_is_ready, what='the action')
-        goal = MonitorTask.Goal(task='Lift the block.', stop_on_stall=True)
-        sent = client.send_goal_async(goal)
-        probe.wait(sent.done, what='acceptance')
-        result = sent.result().get_result_async()
+        result = probe.send_goal(task='Lift the block.', stop_on_stall=True).get_result_async()
         probe.progress.clear()
         probe.wait(lambda: len(probe.progress) > 5, what='ticks of the goal')
         assert not result.done()
@@ -320,11 +314,7 @@ def test_a_task_that_no_model_could_be_asked_about_is_refused(probe: Probe, text
     answer = probe.call(SetTask, f'{MONITOR}/set_task', request)
     assert not answer.success
     assert 'characters; at most' in answer.message
-    client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
-    probe.wait(client.server_is_ready, what='the action')
-    sent = client.send_goal_async(MonitorTask.Goal(task=text))
-    probe.wait(sent.done, what='acceptance')
-    result = sent.result().get_result_async()
+    result = probe.send_goal(task=text).get_result_async()
     probe.wait(result.done, what='the result')
     assert result.result().result.error_code == MonitorTask.Result.INVALID_GOAL
     probe.wait(lambda: probe.status[-1].task_id == kept, what='the task that was kept')

@@ -17,7 +17,6 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from rclpy.action import ActionClient
 from ros_helpers import (
     LATCHED,
     MONITOR,
@@ -122,11 +121,7 @@ def interrupted_goal(folder: Path, engine: str) -> None:
     probe = Probe(domain)
     try:
         probe.show = 0.2
-        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
-        probe.wait(client.server_is_ready, what='the action')
-        sent = client.send_goal_async(MonitorTask.Goal(task='Lift the block.'))
-        probe.wait(sent.done, what='acceptance')
-        result = sent.result().get_result_async()
+        result = probe.send_goal(task='Lift the block.').get_result_async()
         probe.wait(lambda: probe.progress, what='a tick')
         pids = launch.said('pids')
         workers = [worker for pid in pids for worker in children_of(pid)]
@@ -171,11 +166,7 @@ def test_a_lost_terminal_ends_the_node_in_good_order_unless_that_is_to_be_ignore
     finally:
         signal.signal(signal.SIGHUP, before)
     with running(tmp_path, domain, monitor_command()) as (probe, (monitor,)):
-        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
-        probe.wait(client.server_is_ready, what='the action')
-        sent = client.send_goal_async(MonitorTask.Goal(task='Lift the block.'))
-        probe.wait(sent.done, what='acceptance')
-        result = sent.result().get_result_async()
+        result = probe.send_goal(task='Lift the block.').get_result_async()
         probe.wait(lambda: 'leads' in kept.output(), what='the supervisor')
         for child in (kept.child, monitor.child):
             child.send_signal(signal.SIGHUP)

@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip('rclpy')
 
 from lifecycle_msgs.msg import Transition
-from rclpy.action import ActionClient
 from ros_helpers import (
     MONITOR,
     QUICK,
@@ -164,11 +163,7 @@ def test_an_unknown_model_is_named_and_a_goal_fails_for_it(tmp_path: Path) -> No
             ),
             what='ERROR that names the folder, with no task yet',
         )
-        client = ActionClient(probe.node, MonitorTask, f'{MONITOR}/monitor_task')
-        probe.wait(client.server_is_ready, what='the action')
-        sent = client.send_goal_async(MonitorTask.Goal(task='Lift the block.'))
-        probe.wait(sent.done, what='acceptance')
-        result = sent.result().get_result_async()
+        result = probe.send_goal(task='Lift the block.').get_result_async()
         probe.wait(result.done, what='the result')
         assert result.result().result.error_code == MonitorTask.Result.MODEL_FAILED
         output = processes[0].output()

@@ -8,7 +8,6 @@ They are plain py_trees and take the rclpy node as py_trees_ros hands it over, i
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,14 +16,13 @@ from py_trees.behaviour import Behaviour
 from py_trees.blackboard import Client
 from py_trees.common import Access, Status
 from rclpy.action import ActionClient
-from rclpy.action.client import ClientGoalHandle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from progress_monitor import action, msg, srv
-from progress_monitor.ros.callers import ASK_AGAIN_S
+from progress_monitor.ros.sent_goal import SentGoal
 from progress_monitor.types import StallCause
 
 MONITOR = 'progress_monitor'
@@ -194,10 +192,7 @@ class MonitorTask(_RosBehaviour):
     def __init__(self, name: str, monitor: str = MONITOR, **goal: Any) -> None:
         super().__init__(name, monitor)
         self._goal = action.MonitorTask.Goal(**goal)
-        self._sent: Future[Any] | None = None
-        self._results: list[Future[Any]] = []
-        self._ask_again = 0.0
-        self._handle: Any = None
+        self._sent: SentGoal | None = None
         self.result: action.MonitorTask.Result | None = None
 
     def connect(self, node: Node) -> None:
@@ -205,62 +200,42 @@ class MonitorTask(_RosBehaviour):
         self._presence = _Presence(self._client.server_is_ready)
 
     def initialise(self) -> None:
-        self._sent = self._handle = self.result = None
-        self._results, self._ask_again = [], 0.0
+        self._sent = self.result = None
 
     def update(self) -> Status:
         if self._sent is None:
             if self._client.server_is_ready():
-                self._id = action.MonitorTask.Impl.SendGoalService.Request().goal_id
-                self._id.uuid = list(uuid.uuid4().bytes)
-                self._sent = self._client.send_goal_async(self._goal, self._on_feedback, self._id)
+                self._sent = SentGoal(
+                    self._client, action.MonitorTask, self._goal, self._on_feedback
+                )
             else:
                 self.feedback_message = 'waits for the monitor'
             return Status.RUNNING
-        if self._handle is None:
-            if not self._sent.done():
-                return self._running()
-            self._handle = self._sent.result()
-            if self._handle is None or not self._handle.accepted:
-                return Status.FAILURE
-        if time.monotonic() >= self._ask_again:
-            self._ask_again = time.monotonic() + ASK_AGAIN_S
-            self._results = [*self._results[-1:], self._handle.get_result_async()]
-        done = next((future for future in self._results if future.done()), None)
-        if done is None:
-            return self._running()
-        answer = done.result()
-        self._handle = None
+        if self._sent.refused:
+            return self._fail('the monitor refused the goal')
+        answer = self._sent.ended()
         if answer is None:
-            return Status.FAILURE
+            if self._presence.is_gone():
+                self._sent.cancel()  # it may only be out of reach
+                return self._fail('the monitor is gone')
+            return Status.RUNNING
         if answer.status == GoalStatus.STATUS_UNKNOWN:
-            self.feedback_message = 'the monitor knows nothing of the goal any more'
-            return Status.FAILURE
+            return self._fail('the monitor knows nothing of the goal any more')
+        self._sent = None
         self.result = answer.result
         self.feedback_message = answer.result.error_msg
         succeeded = answer.status == GoalStatus.STATUS_SUCCEEDED
         return Status.SUCCESS if succeeded else Status.FAILURE
 
     def terminate(self, new_status: Status) -> None:
-        if new_status is Status.INVALID:
-            self._cancel()
+        if new_status is Status.INVALID and self._sent is not None:
+            self._sent.cancel()
+            self._sent = None
 
-    def _running(self) -> Status:
-        if not self._presence.is_gone():
-            return Status.RUNNING
-        self.feedback_message = 'the monitor is gone'
-        self._cancel()  # it may only be out of reach
+    def _fail(self, why: str) -> Status:
+        self._sent = None
+        self.feedback_message = why
         return Status.FAILURE
-
-    def _cancel(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel_goal_async()
-            self._handle = None
-        elif self._sent is not None and not self._results:
-            # Accepted or not, no tick has seen the answer yet; it may be late, or lost.
-            answer = action.MonitorTask.Impl.SendGoalService.Response(accepted=True)
-            ClientGoalHandle(self._client, self._id, answer).cancel_goal_async()
-            self._sent.add_done_callback(_cancel_accepted)
 
     def _on_feedback(self, message: Any) -> None:
         feedback = message.feedback
@@ -353,10 +328,3 @@ class Acknowledge(_RosBehaviour):
             self._client.remove_pending_request(self._call)
             self._call = None
         self._due = 0.0
-
-
-def _cancel_accepted(sent: Future[Any]) -> None:
-    """Cancel a goal whose acceptance arrives after its behaviour was interrupted."""
-    handle = sent.result()
-    if handle is not None and handle.accepted:
-        handle.cancel_goal_async()

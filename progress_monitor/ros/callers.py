@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -19,9 +18,7 @@ from progress_monitor.parameters import ParameterError
 from progress_monitor.recovery.policy import Target
 from progress_monitor.recovery.recovery import Caller, Outcome, StallEvent
 from progress_monitor.ros.names import full_name
-
-# An action server is asked so often how a goal goes: one that was started anew has forgotten it.
-ASK_AGAIN_S = 10.0
+from progress_monitor.ros.sent_goal import SentGoal
 
 
 def make_caller(node: Node, do: str, target: Target) -> Caller:
@@ -121,44 +118,32 @@ class ActionCaller:
                 f'policy_file: actions.{do}.goal: does not fit {target.type}: {error}'
             ) from error
         self._client = ActionClient(node, self._type, target.name)
-        self._sent: Future[Any] | None = None
-        self._goal_handle: Any = None
-        self._results: list[Future[Any]] = []
-        self._ask_again_s = 0.0
+        self._sent: SentGoal | None = None
 
     def ready(self) -> bool:
         return bool(self._client.server_is_ready())
 
     def start(self, stall: StallEvent) -> None:
-        self._forget()
-        self._sent = self._client.send_goal_async(self._goal)
+        self._sent = SentGoal(self._client, self._type, self._goal)
 
     def poll(self) -> Outcome | None:
-        if self._sent is not None and self._sent.done():
-            handle, self._sent = self._sent.result(), None
-            if handle is None or not handle.accepted:
-                return Outcome(False, f'{self.target} refused the goal')
-            self._goal_handle = handle
-        if self._goal_handle is not None and time.monotonic() >= self._ask_again_s:
-            self._ask_again_s = time.monotonic() + ASK_AGAIN_S
-            self._results = [*self._results[-1:], self._goal_handle.get_result_async()]
-        done = next((future for future in self._results if future.done()), None)
-        if done is None:
+        if self._sent is None:
             return None
-        answer = done.result()
-        self._forget()
-        if answer is not None and answer.status == GoalStatus.STATUS_UNKNOWN:
+        if self._sent.refused:
+            self._sent = None
+            return Outcome(False, f'{self.target} refused the goal')
+        answer = self._sent.ended()
+        if answer is None:
+            return None
+        self._sent = None
+        if answer.status == GoalStatus.STATUS_UNKNOWN:
             return Outcome(False, f'{self.target} knows nothing of the goal any more', lost=True)
-        if answer is None or answer.status != GoalStatus.STATUS_SUCCEEDED:
+        if answer.status != GoalStatus.STATUS_SUCCEEDED:
             return Outcome(False, f'{self.target} ended without success{_reason(answer)}')
         return Outcome(True, f'{self.target} succeeded')
 
     def abandon(self) -> None:
-        self._forget()
-
-    def _forget(self) -> None:
-        self._sent = self._goal_handle = None
-        self._results, self._ask_again_s = [], 0.0
+        self._sent = None
 
 
 def fill(message: Any, values: Mapping[str, Any]) -> None:

@@ -69,6 +69,7 @@ _PICTURES = 4
 _READY_S = 60.0
 _SETTLE_S = 2.0
 _CALL_PERIOD_S = 0.02
+_ANSWER_S, _FOUND_S = 20.0, 1.0
 
 
 class Idle:
@@ -220,16 +221,17 @@ class _Caller:
             self._executor.spin_once(timeout_sec=0.05)
 
     def call(self, kind: Any, name: str, request: Any, seconds: float) -> list[float]:
-        """Call a service again and again for ``seconds``; the time of each answer, s."""
+        """Call a service again and again for ``seconds``; the time of each answer, 20 s at most."""
         client = self._node.create_client(kind, f'{MONITOR}/{name}')
         if not client.wait_for_service(timeout_sec=_READY_S):
             raise TimeoutError(f'the node offers no {name}')
+        self.spin(_FOUND_S)  # the node, too, has to find the client, or its answer is lost
         times = []
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             start = time.perf_counter()
             future = client.call_async(request)
-            self._executor.spin_until_future_complete(future)
+            self._executor.spin_until_future_complete(future, timeout_sec=_ANSWER_S)
             times.append(time.perf_counter() - start)
             self.spin(_CALL_PERIOD_S)
         self._node.destroy_client(client)

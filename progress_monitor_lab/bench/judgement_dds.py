@@ -33,6 +33,7 @@ from progress_monitor_lab.bench.judgement_play import (
     deliveries,
     seconds,
 )
+from progress_monitor_lab.bench.watch_task import watch_task
 from progress_monitor_lab.demo.processes import Processes
 from progress_monitor_lab.demo.run import MONITOR_MODULE
 from progress_monitor_lab.demo.watcher import MONITOR
@@ -88,7 +89,7 @@ class Player(Node):
         :raises RuntimeError: if the monitor does not take the task.
         """
         name = episode.plan.name
-        self._watch(name, episode.text)
+        watch_task(self._set_task, self._spin_until, name, episode.text)
         self._record = Record(name, OVER_DDS, episode.seconds)
         self._task_id = name
         self._base_ns = self.get_clock().now().nanoseconds
@@ -105,20 +106,10 @@ class Player(Node):
 
         :raises RuntimeError: if it cannot be.
         """
-        self._watch('loading', 'wait')
+        watch_task(self._set_task, self._spin_until, 'loading', 'wait')
         ready = self._spin_until(lambda: self._state not in _NOT_READY, _LOAD_LIMIT_S)
         if not ready:
             raise RuntimeError(f'the monitor is not ready: {self._said}')
-
-    def _watch(self, task_id: str, text: str) -> None:
-        if not self._spin_until(self._set_task.service_is_ready, 60.0):
-            raise RuntimeError('the monitor offers no set_task; see its log')
-        future = self._set_task.call_async(SetTask.Request(task=text, task_id=task_id))
-        if not self._spin_until(future.done, 60.0):
-            raise RuntimeError('the monitor does not answer')
-        answer = future.result()
-        if answer is None or not answer.success:
-            raise RuntimeError(f'the monitor refuses the task: {answer and answer.message}')
 
     def _spin_to(self, stamp_ns: int) -> None:
         self._spin_until(lambda: self._now_ns() >= stamp_ns, math.inf)

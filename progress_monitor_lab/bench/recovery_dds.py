@@ -37,6 +37,7 @@ from progress_monitor.msg import (
 from progress_monitor.ros.messages import image_message, to_ns, to_time
 from progress_monitor.srv import SetTask
 from progress_monitor_lab.bench.recovery_cases import LIMIT_S, Case, Run, make_cell
+from progress_monitor_lab.bench.watch_task import watch_task
 from progress_monitor_lab.demo.processes import Processes
 from progress_monitor_lab.demo.run import MONITOR_MODULE, share_folder
 from progress_monitor_lab.demo.watcher import CELL, MONITOR, SUPERVISOR
@@ -124,7 +125,7 @@ class LiveCell(Node):
 
         :raises RuntimeError: if that takes too long.
         """
-        self._watch('loading', 'wait')
+        watch_task(self._set_task, self._spin_until, 'loading', 'wait')
         supervisor = f'{SUPERVISOR}/events'
 
         def ready() -> bool:
@@ -149,7 +150,7 @@ class LiveCell(Node):
         self._number = 0
         self._read_ns = self._began_ns = self._now_ns
         try:
-            self._watch(case.name, TASKS[case.task].instruction)
+            watch_task(self._set_task, self._spin_until, case.name, TASKS[case.task].instruction)
             self._spin_until(lambda: False, _SETTLE_S)
             self._run, self._cell = run, cell
             while self._elapsed() < LIMIT_S and not self._over(run):
@@ -206,16 +207,6 @@ class LiveCell(Node):
 
     def _tell_time(self) -> None:
         self._clock.publish(Clock(clock=to_time(self._now_ns)))
-
-    def _watch(self, task_id: str, text: str) -> None:
-        if not self._spin_until(self._set_task.service_is_ready, _LOAD_LIMIT_S):
-            raise RuntimeError('the monitor offers no set_task; see its log')
-        future = self._set_task.call_async(SetTask.Request(task=text, task_id=task_id))
-        if not self._spin_until(future.done, 60.0):
-            raise RuntimeError('the monitor does not answer')
-        answer = future.result()
-        if answer is None or not answer.success:
-            raise RuntimeError(f'the monitor refuses the task: {answer and answer.message}')
 
     def _spin_until(self, reached: Callable[[], bool], limit_s: float) -> bool:
         end = time.monotonic() + limit_s
