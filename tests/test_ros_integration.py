@@ -62,6 +62,17 @@ def test_a_plain_script_follows_a_task_to_its_end(world: World) -> None:
     assert script.output().rstrip().endswith('done')
 
 
+def test_a_plain_script_ends_with_a_monitor_that_was_killed(world: World) -> None:
+    monitor = world.start(monitor_command())
+    world.probe.show = 0.3
+    script = world.example('watch_task.py', 'Lift the block.')
+    world.probe.wait(lambda: '30%' in script.output(), what='feedback')
+    monitor.child.kill()
+    world.probe.wait(lambda: script.child.poll() is not None, what='the end')
+    assert script.child.returncode == 1
+    assert script.output().rstrip().endswith('the monitor is gone')
+
+
 def test_an_own_tree_replans_acknowledges_and_ends_on_success(world: World) -> None:
     robot = FakeRobot(world.probe.node)
     robot.offer_replan()
