@@ -30,7 +30,7 @@ from progress_monitor.vlm.tiny import TINY_TEXT, TINY_VISION, make_checkpoint
 
 RECIPE = replace(
     PROCVLM, rank=4, alpha=8, dropout=0.1, rate=1e-2, steps=4, batch=2, at_once=1, read_every=2,
-    looks=4, checkpointing=False,
+    looks=4, averaged=3, checkpointing=False,
 )  # fmt: skip
 
 
@@ -170,6 +170,25 @@ def test_where_an_answer_parts_from_what_other_pictures_would_have_had_weighs_mo
     working = [text.rpartition('\n')[2] for text in begun(0)]
     assert working[1:4] == ['The', '1.', '1. Move'], 'refused, or lifting, or above the cup'
     assert begun(1) == ['', 'The']
+
+
+def test_the_layers_that_are_kept_are_a_mean_over_the_last_steps(
+    base: str, annotation: Annotation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[dict[str, Any]] = []
+    step = Trainer._step
+
+    def noted(self: Trainer, *arguments: Any) -> float:
+        loss = step(self, *arguments)
+        passed.append({name: value.clone() for name, value in self.tensors().items()})
+        return loss
+
+    monkeypatch.setattr(Trainer, '_step', noted)
+    recipe = replace(RECIPE, averaged=9, steps=2, read_every=2)
+    run(base, annotation, tmp_path, recipe=recipe)
+    for name, value in adapter(tmp_path).items():
+        assert not passed[0][name].equal(passed[1][name])
+        assert value.allclose((passed[0][name] + passed[1][name]) / 2, atol=1e-6)
 
 
 def test_a_training_that_was_killed_ends_as_if_it_had_not_been(

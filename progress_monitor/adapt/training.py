@@ -90,6 +90,7 @@ class Trainer:
         digest = hashlib.sha256(json.dumps([asdict(recipe), targets, seed, key]).encode())
         self.course = Course(digest.hexdigest()[:16], 0, math.inf, 0, [])
         self._best: dict[str, torch.Tensor] = {}
+        self._mean = {name: value.detach().clone() for name, value in self._parameters.items()}
         self._resume()
 
     def run(
@@ -116,9 +117,7 @@ class Trainer:
                 self._read(held_out, eyes)
                 self._save()
         bar.close()
-        with torch.no_grad():
-            for name, value in self._best.items():
-                self._parameters[name].copy_(value)
+        self._put(self._best)
         self._peft.eval()
         return course
 
@@ -150,6 +149,9 @@ class Trainer:
             losses.append(float(loss.detach()))
         nn.utils.clip_grad_norm_(list(self._parameters.values()), 1.0)
         self._optimizer.step()
+        with torch.no_grad():
+            for name, value in self._parameters.items():
+                self._mean[name].lerp_(value, 1 / min(step + 1, recipe.averaged))
         return float(np.mean(losses))
 
     def _losses(self, batch: Batch, eyes: Eyes) -> tuple[torch.Tensor, torch.Tensor]:
@@ -159,6 +161,8 @@ class Trainer:
     def _read(self, held_out: Sequence[Sample], eyes: Eyes) -> None:
         course, recipe = self.course, self._recipe
         self._peft.eval()
+        now = {name: value.detach().clone() for name, value in self._parameters.items()}
+        self._put(self._mean)
         total = weight = 0.0
         with torch.no_grad():
             for first in range(0, len(held_out), recipe.at_once):
@@ -170,16 +174,23 @@ class Trainer:
         course.losses.append((course.step, loss))
         if loss < course.best:
             course.best, course.best_step = loss, course.step
-            self._best = {name: value.detach().clone() for name, value in self._parameters.items()}
+            self._best = {name: value.clone() for name, value in self._mean.items()}
+        self._put(now)
         late = course.step - course.best_step >= recipe.patience * recipe.read_every
         course.ended = late or course.step >= recipe.steps
+
+    def _put(self, values: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in values.items():
+                self._parameters[name].copy_(value)
 
     def _save(self) -> None:
         """Write all that the training needs to go on, at once or not at all."""
         state: dict[str, torch.Tensor] = {}
         for name, value in self._parameters.items():
             kept = self._optimizer.state.get(value, {})
-            parts = {'now': value, 'best': self._best.get(name, value), **kept}
+            best, mean = self._best.get(name, value), self._mean[name]
+            parts = {'now': value, 'mean': mean, 'best': best, **kept}
             for part, tensor in parts.items():
                 state[f'{part}/{name}'] = tensor.detach().clone().cpu().contiguous()
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -205,6 +216,7 @@ class Trainer:
         with torch.no_grad():
             for name, value in self._parameters.items():
                 value.copy_(state[f'now/{name}'])
+                self._mean[name] = state[f'mean/{name}'].to(value)
                 self._best[name] = state[f'best/{name}'].to(value)
                 self._optimizer.state[value] = {
                     part: state[f'{part}/{name}'].to(value if part != 'step' else 'cpu')
