@@ -119,7 +119,8 @@ class WatchedTask:
         if estimate.evidence is not Evidence.GOOD or self.trust.refused:
             self.judge.hold()
             return estimate
-        plan = self._plan_during(rest)
+        leapt = self.judge.doubts(estimate, self.memory.current)
+        plan = self._plan_during(rest, leapt)
         # A score repeats the list of the last text, which has been counted already.
         if estimate.remaining_steps is not None and isinstance(answer, Generated):
             plan.update(estimate.remaining_steps, estimate.stamp_ns)
@@ -133,22 +134,24 @@ class WatchedTask:
                 resting_since_ns=rest.since_ns,
                 never_moved=rest.never_moved,
                 frames=len(view.frames),
+                leapt=leapt,
             )
         )
         if counts and plan is self._supposed:
             plan.thought = self.memory.thought
             self.memory, self._supposed = plan, None
-        if estimate.thought:
+        if estimate.thought and not leapt:
             self.memory.thought = estimate.thought
         return estimate
 
-    def _plan_during(self, rest: Rest) -> PlanMemory:
+    def _plan_during(self, rest: Rest, leapt: bool) -> PlanMemory:
         """Where an answer's steps go: into the plan, or into one that is supposed while at rest.
 
-        What is said while nothing moves may be a change of mind. It becomes the plan when the
-        judge takes such an answer for evidence, and is forgotten when something moves.
+        What is said while nothing moves may be a change of mind, and so may a leap. It becomes
+        the plan when the judge takes such an answer for evidence, and is forgotten when something
+        moves.
         """
-        if rest.since_ns is None or not self.memory.steps():
+        if not (leapt or rest.since_ns is not None) or not self.memory.steps():
             self._supposed = None
             return self.memory
         if self._supposed is None or rest.since_ns != self._resting_since_ns:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from progress_monitor.config import MonitorConfig
 from progress_monitor.judgement.allowance import StepAllowances
 from progress_monitor.judgement.clock import ObservedClock, Suspension
+from progress_monitor.judgement.leap import LeapGuard
 from progress_monitor.judgement.looping import LoopRule
 from progress_monitor.judgement.regression import RegressionRule
 from progress_monitor.judgement.reports import Report, Reports
@@ -24,6 +25,7 @@ from progress_monitor.judgement.track import Track
 from progress_monitor.judgement.words import UNDONE, explain, hint
 from progress_monitor.types import (
     NAN,
+    Estimate,
     StallCause,
     StallReport,
     State,
@@ -60,6 +62,8 @@ class Judge:
         )
         self._loop = LoopRule(stall)
         self._success = SuccessRule(config.success, regression)
+        self._leap = LeapGuard()
+        self._doubted = NAN
         self._reports = Reports()
         self._progress_at_rest = NAN
         self._counted_ns: deque[int] = deque(maxlen=SETTLED_BY)
@@ -106,6 +110,11 @@ class Judge:
     @property
     def doubt(self) -> str:
         """Why it cannot be told whether the task goes on; empty where it can."""
+        if math.isfinite(self._doubted):
+            return (
+                f'The model says {self._doubted:.0%} at once, after {self._leap.before:.0%} at the '
+                'most: that counts if it stays so for an allowance.'
+            )
         told = not self._standstill.cannot_tell
         if told or self._success.active or self._reports.stalled:
             return ''
@@ -149,6 +158,8 @@ class Judge:
         if not self._regression.active:
             self._regression.restart()
         self._loop.restart()
+        self._leap.restart()
+        self._doubted = NAN
 
     def clock_went_back(self) -> None:
         """The stamps start again earlier: forget those that were seen."""
@@ -166,6 +177,8 @@ class Judge:
             stamp_ns = self._clock.stamp_ns or now_ns
             self._report_success(False, self._reports.success.event_id, stamp_ns)
         self._success.restart()
+        self._leap.restart()
+        self._doubted = NAN
         self._track.signal.clear()
         self._standstill.clear()
         self._restart_rules()
@@ -176,11 +189,24 @@ class Judge:
         """What was said is given up: end the stall; a success stays what it was."""
         self._release(why)
 
+    def doubts(self, estimate: Estimate, step: str) -> bool:
+        """Whether an estimate, the next to be added, is a leap that does not count yet.
+
+        One without steps is none: a score may rise from nothing to all at once.
+        """
+        told = estimate.remaining_steps is not None and math.isfinite(estimate.progress)
+        if not told or not self._clock.is_new(estimate.stamp_ns):
+            return False
+        time, allowance = estimate.stamp_ns * 1e-9, self._allowances.of(step)
+        doubted = self._leap.doubts(estimate.progress, time, allowance)
+        self._doubted = estimate.progress if doubted else NAN
+        return doubted
+
     def add(self, tick: Tick) -> bool:
         """Take in one usable estimate; one whose stamp is not newer than the last is ignored.
 
         :returns: whether the answer is evidence: False where it is ignored, and where it differs
-            from what is kept while nothing moves, unless it makes the task done.
+            from what is kept while nothing moves, unless it makes the task done, or has leapt.
         """
         stamp_ns = tick.estimate.stamp_ns
         if not math.isfinite(tick.estimate.progress):
@@ -191,7 +217,7 @@ class Judge:
         first = self._clock.stamp_ns is None
         self._see_first_motion(tick, first)
         time = self._clock.advance(stamp_ns)
-        held = self._is_held(tick, time)
+        held = self._is_held(tick, time) or tick.leapt
         sample = self._filter(tick, time, held)
         if held and self._success.active:
             kept = replace(
@@ -207,7 +233,7 @@ class Judge:
         suspended = self._suspension.covers(stamp_ns)
         if not suspended and self._suspension.ended(stamp_ns):
             self._restart_rules()
-        if not self._judge_success(tick, sample) and not suspended:
+        if (tick.leapt or not self._judge_success(tick, sample)) and not suspended:
             self._judge_motion(tick, sample, held)
         return not held or (self._success.active and not was_done)
 

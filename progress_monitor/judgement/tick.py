@@ -16,7 +16,8 @@ class Tick:
     and ``supposed_steps`` how many would be if the answers of a rest were taken into it.
     ``resting_since_ns`` is the stamp since which nothing has moved in any picture, None while
     something moves; ``never_moved`` says that nothing has moved since the first frame. ``frames``
-    is the number of frames that the model was shown, 0 where it is not known.
+    is the number of frames that the model was shown, 0 where it is not known. ``leapt`` says that
+    the judge doubts the estimate.
     """
 
     estimate: Estimate
@@ -27,3 +28,4 @@ class Tick:
     resting_since_ns: int | None = None
     never_moved: bool = False
     frames: int = 0
+    leapt: bool = False
