@@ -7,10 +7,12 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judging import STEPS, answer_text, calls, live, watch
+from judging import STEPS, TASK, answer_text, calls, config, live, ns, watch
 
+from progress_monitor.judgement.judge import Judge
 from progress_monitor.judgement.leap import MOST, SOON, LeapGuard
-from progress_monitor.types import State, StepStatus
+from progress_monitor.judgement.tick import Tick
+from progress_monitor.types import NAN, Estimate, Evidence, State, StepStatus
 
 ALLOWANCE = 6.0
 
@@ -56,6 +58,23 @@ def test_a_leap_that_is_taken_back_was_nothing():
 def test_what_was_done_while_nobody_looked_is_no_leap():
     _, _, done_s = play(leaps_at=12.0, gap=3.0)
     assert done_s < 12.0 + 2.5
+
+
+def test_a_view_that_is_misread_after_a_knock_makes_no_leap():
+    """What was seen before the view changed was seen."""
+    judge = Judge(config(), TASK)
+
+    def doubts(seconds: float, number: float) -> bool:
+        steps = STEPS if number < 1.0 else ()
+        estimate = Estimate(ns(seconds), number, NAN, steps, Evidence.GOOD, '')
+        leapt = judge.doubts(estimate, '')
+        judge.add(Tick(estimate, leapt=leapt))
+        return leapt
+
+    assert not any(doubts(0.5 * index, 0.05 * index) for index in range(9))
+    judge.rebase()
+    assert not doubts(4.5, 0.15)
+    assert not doubts(5.0, 1.0)
 
 
 @given(

@@ -158,11 +158,11 @@ class Judge:
         if not self._regression.active:
             self._regression.restart()
         self._loop.restart()
-        self._leap.restart()
         self._doubted = NAN
 
     def clock_went_back(self) -> None:
         """The stamps start again earlier: forget those that were seen."""
+        self._leap.restart()
         self._clock.forget()
         self._suspension.forget()
         self.rebase()
@@ -242,6 +242,7 @@ class Judge:
         if tick.resting_since_ns is None and not self._moved:
             self._moved = True
             if not first:
+                self._leap.restart()
                 self.rebase()
 
     def _is_held(self, tick: Tick, time: float) -> bool:
