@@ -140,3 +140,20 @@ def test_numbers_that_stay_at_the_top_are_clear_on_any_grid():
 def test_a_last_step_at_a_standstill_is_no_success_however_near_the_number():
     """What a finished scene and one that hangs before its last step look like are the same."""
     assert called_at([*np.linspace(0.1, 0.96, 30), *[0.96] * 60]) == math.inf
+
+
+@pytest.mark.parametrize(('numbers', 'after_s'), [([1.0], 15.0), ([0.6, 0.8, 1.0], 1.0)])
+def test_a_task_that_was_recovered_is_not_done_at_once_by_what_said_so_before(numbers, after_s):
+    """The model takes an empty hand for a full one; the recovery says that the task is not done."""
+    judge = Judge(config(stall__allowance=15.0, stall__longest=1.0), TASK)
+    judge.recover(ns(0.5), 0.0)
+    numbers = [*numbers, *[numbers[-1]] * 60]
+    for index, number in enumerate(numbers):
+        steps, verdict = ((), Verdict.DONE) if number >= 0.97 else (STEP, Verdict.NOT_DONE)
+        estimate = Estimate(
+            ns(1.0 + 0.5 * index), number, NAN, steps, Evidence.GOOD, '', verdict=verdict
+        )
+        judge.add(Tick(estimate, '' if not steps else STEP[0]))
+        if judge.success is not None:
+            break
+    assert 0.5 * (index - numbers.index(1.0)) == pytest.approx(after_s, abs=1.0)

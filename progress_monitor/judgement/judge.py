@@ -176,7 +176,7 @@ class Judge:
         if self._success.active and self._reports.success is not None:
             stamp_ns = self._clock.stamp_ns or now_ns
             self._report_success(False, self._reports.success.event_id, stamp_ns)
-        self._success.restart()
+        self._success.recover()
         self._leap.restart()
         self._doubted = NAN
         self._track.signal.clear()

@@ -28,19 +28,26 @@ class Lead:
     it. That time is taken from its own rise over the last ``BANDS``, the slowest of them, for a
     number that lags and then catches up looks fast. It is that of the stamps: the task goes on
     while nobody can see it. After a leap of more than ``LEAP`` it is not known, and the leap may be
-    a change of mind: the longest is waited for.
+    a change of mind: the longest is waited for. A number that has been high ever since a recovery
+    says that there was nothing to recover from: it is waited for an allowance.
     """
 
     def __init__(self, high: float, band: float) -> None:
         self._high = high
         self._lows = tuple(high - count * band for count in range(1, BANDS + 1))
         self._last = NAN
+        self._has_been_low = True
         self.restart()
 
     def restart(self) -> None:
         self._neared: list[float | None] = [None] * BANDS
         self._reached: float | None = None
         self._leapt = False
+
+    def recover(self) -> None:
+        """A recovery has been started: the task is not done."""
+        self.restart()
+        self._has_been_low = False
 
     def update(self, number: float, time: float, longest: float) -> bool:
         """Take in one number and return whether the lead is over.
@@ -54,6 +61,7 @@ class Lead:
             None if number < low else time if neared is None else neared
             for low, neared in zip(self._lows, self._neared, strict=True)
         ]
+        self._has_been_low = self._has_been_low or number < self._high
         if number < self._lows[0]:
             self._reached = None
         elif self._reached is None and number >= self._high:
@@ -64,6 +72,8 @@ class Lead:
         rises = [self._reached - (neared or 0.0) for neared in self._neared]
         paces = [rise / count for count, rise in enumerate(rises, 1)]
         lead = longest if self._leapt else min(max(paces), longest)
+        if not self._has_been_low:
+            lead = longest / MOST_PATIENCE
         return time - self._reached >= lead - 1e-6
 
 
@@ -92,12 +102,13 @@ class SuccessRule:
         """Share of the last m ticks that say so."""
         return self._votes.share
 
-    def restart(self) -> None:
+    def recover(self) -> None:
+        """A recovery has been started: what counts was seen after it."""
         self.active = False
         self._votes.clear()
         self._against.clear()
         self._recent.clear()
-        self._lead.restart()
+        self._lead.recover()
 
     def update(self, estimate: Estimate, allowance: float, noise: NoiseModel) -> bool:
         """Judge one tick and return whether the task is done.
