@@ -158,6 +158,7 @@ class Judge:
         if not self._regression.active:
             self._regression.restart()
         self._loop.restart()
+        self._leap.pause()
         self._doubted = NAN
 
     def clock_went_back(self) -> None:

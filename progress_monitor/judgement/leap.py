@@ -25,6 +25,10 @@ class LeapGuard:
 
     def restart(self) -> None:
         self.before = NAN
+        self.pause()
+
+    def pause(self) -> None:
+        """For a while nothing could be seen: the next number is no leap."""
         self._last = NAN
         self._since: float | None = None
 
