@@ -151,7 +151,7 @@ class WatchedTask:
         the plan when the judge takes such an answer for evidence, and is forgotten when something
         moves.
         """
-        if not (leapt or rest.since_ns is not None) or not self.memory.steps():
+        if (rest.since_ns is None and not leapt) or not self.memory.steps():
             self._supposed = None
             return self.memory
         if self._supposed is None or rest.since_ns != self._resting_since_ns:

@@ -63,7 +63,6 @@ class Judge:
         self._loop = LoopRule(stall)
         self._success = SuccessRule(config.success, regression)
         self._leap = LeapGuard()
-        self._doubted = NAN
         self._reports = Reports()
         self._progress_at_rest = NAN
         self._counted_ns: deque[int] = deque(maxlen=SETTLED_BY)
@@ -110,10 +109,11 @@ class Judge:
     @property
     def doubt(self) -> str:
         """Why it cannot be told whether the task goes on; empty where it can."""
-        if math.isfinite(self._doubted):
+        leap = self._leap
+        if math.isfinite(leap.doubted):
             return (
-                f'The model says {self._doubted:.0%} at once, after {self._leap.before:.0%} at the '
-                'most: that counts if it stays so for an allowance.'
+                f'The model says {leap.doubted:.0%} at once, after {leap.before:.0%} at the most: '
+                'that counts if it stays so for an allowance.'
             )
         told = not self._standstill.cannot_tell
         if told or self._success.active or self._reports.stalled:
@@ -159,7 +159,6 @@ class Judge:
             self._regression.restart()
         self._loop.restart()
         self._leap.pause()
-        self._doubted = NAN
 
     def clock_went_back(self) -> None:
         """The stamps start again earlier: forget those that were seen."""
@@ -179,7 +178,6 @@ class Judge:
             self._report_success(False, self._reports.success.event_id, stamp_ns)
         self._success.recover()
         self._leap.restart()
-        self._doubted = NAN
         self._track.signal.clear()
         self._standstill.clear()
         self._restart_rules()
@@ -199,15 +197,13 @@ class Judge:
         if not told or not self._clock.is_new(estimate.stamp_ns):
             return False
         time, allowance = estimate.stamp_ns * 1e-9, self._allowances.of(step)
-        doubted = self._leap.doubts(estimate.progress, time, allowance)
-        self._doubted = estimate.progress if doubted else NAN
-        return doubted
+        return self._leap.doubts(estimate.progress, time, allowance)
 
     def add(self, tick: Tick) -> bool:
         """Take in one usable estimate; one whose stamp is not newer than the last is ignored.
 
-        :returns: whether the answer is evidence: False where it is ignored, and where it differs
-            from what is kept while nothing moves, unless it makes the task done, or has leapt.
+        :returns: whether the answer is evidence: False where it is ignored or has leapt, and where
+            it differs from what is kept while nothing moves, unless it makes the task done.
         """
         stamp_ns = tick.estimate.stamp_ns
         if not math.isfinite(tick.estimate.progress):

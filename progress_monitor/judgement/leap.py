@@ -18,6 +18,9 @@ class LeapGuard:
     done. Nothing that a robot does for an allowance is over between two looks, so that such a
     number stands for nothing until it has stood for an allowance. It is measured from the highest
     number before it; the first of all is no leap, and neither is one after a gap.
+
+    :ivar before: highest number that was not doubted, 0..1; NaN before the first.
+    :ivar doubted: the newest number where it is doubted, else NaN.
     """
 
     def __init__(self) -> None:
@@ -29,6 +32,7 @@ class LeapGuard:
 
     def pause(self) -> None:
         """For a while nothing could be seen: the next number is no leap."""
+        self.doubted = NAN
         self._last = NAN
         self._since: float | None = None
 
@@ -43,7 +47,8 @@ class LeapGuard:
         if leapt and self._since is None and soon:
             self._since = time
         if leapt and self._since is not None and 0.0 <= time - self._since < allowance:
+            self.doubted = number
             return True
-        self._since = None
+        self.doubted, self._since = NAN, None
         self.before = number if math.isnan(self.before) else max(number, self.before)
         return False

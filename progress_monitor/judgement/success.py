@@ -49,10 +49,10 @@ class Lead:
         self.restart()
         self._has_been_low = False
 
-    def update(self, number: float, time: float, longest: float) -> bool:
+    def update(self, number: float, time: float, allowance: float) -> bool:
         """Take in one number and return whether the lead is over.
 
-        :param time: of its stamp, s; :param longest: what is waited for at the most, s.
+        :param time: of its stamp, s; :param allowance: for the present step, s.
         """
         last, self._last = self._last, number
         if any(neared is not None and time < neared for neared in self._neared):
@@ -71,9 +71,10 @@ class Lead:
             return False
         rises = [self._reached - (neared or 0.0) for neared in self._neared]
         paces = [rise / count for count, rise in enumerate(rises, 1)]
+        longest = MOST_PATIENCE * allowance
         lead = longest if self._leapt else min(max(paces), longest)
         if not self._has_been_low:
-            lead = longest / MOST_PATIENCE
+            lead = allowance
         return time - self._reached >= lead - 1e-6
 
 
@@ -116,8 +117,8 @@ class SuccessRule:
         :param allowance: for the present step, s.
         """
         self._recent.append(estimate.progress)
-        time, longest = estimate.stamp_ns * 1e-9, MOST_PATIENCE * allowance
-        lead_over = self._lead.update(estimate.progress, time, longest)
+        time = estimate.stamp_ns * 1e-9
+        lead_over = self._lead.update(estimate.progress, time, allowance)
         done = (
             estimate.progress >= self._config.progress
             and estimate.verdict is Verdict.DONE
