@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from progress_monitor_lab.sim.disturbance import Picture, Steadied
+from progress_monitor_lab.sim.disturbance import Bump, Knocked, Picture, Steadied
 from progress_monitor_lab.training.data import Corpus, Episode
+from progress_monitor_lab.training.samples import Sampler
 from progress_monitor_lab.training.train_language import Batch, loss_of, taught_loss_of
 
 FRAMES, WORDS = 20, 5
@@ -58,6 +59,34 @@ def test_a_steadied_camera_has_a_view_of_its_own_and_keeps_it() -> None:
         pictures = [show(checks(), 0.1 * index) for index in range(10)]
         moved = max(difference(pictures[0], picture) for picture in pictures)
         assert moved < 0.6 * difference(pictures[0], checks())
+
+
+def test_a_knocked_camera_is_shown_where_it_was_without_what_it_lost() -> None:
+    for seed in range(5):
+        bump = Bump(np.random.default_rng(seed), 0.0)
+        shown = Knocked(np.random.default_rng(seed))(checks(), 0.0)
+        middle = np.s_[24:40, 24:40]
+        put_back = difference(shown[middle], checks()[middle])
+        assert put_back < 0.5 * difference(bump(checks(), 0.0)[middle], checks()[middle])
+        assert difference(shown, checks()) > 2.0 * put_back
+
+
+def backwards(task: str) -> float:
+    """Share of the windows of a task that show work being undone."""
+    episode = Episode(
+        task, 0, 0, np.linspace(0.0, 0.9, FRAMES, dtype=np.float32), np.arange(FRAMES) // 8
+    )
+    images = np.zeros((FRAMES, 8, 8, 3), np.uint8)
+    corpus = Corpus((episode,), images, np.zeros((FRAMES, 10), np.float32))
+    sampler = Sampler(corpus, 0)
+    windows = [sampler.draw('procvlm', 5).frames for _ in range(300)]
+    assert all(0 <= frame < FRAMES for window in windows for frame in window)
+    return float(np.mean([window[0] > window[-1] for window in windows]))
+
+
+def test_work_is_undone_only_where_a_look_tells_how_far_it_is() -> None:
+    assert 0.03 < backwards('push') < 0.2
+    assert backwards('press_three_times') == 0.0
 
 
 def test_disturbed_episodes_leave_the_others_and_the_original_alone() -> None:

@@ -129,7 +129,7 @@ def _trained(task: str, options: argparse.Namespace, folder: Path) -> Path:
 
 def _replay(folder: Path) -> Path:
     """A little of the checkpoint's old data, rendered from seeds that it was trained on."""
-    from progress_monitor_lab.training.render_episodes import render
+    from progress_monitor_lab.training.render_episodes import Job, render
     from progress_monitor_lab.training.replay import write
 
     if not (folder / 'qa_pairs.jsonl').is_file():
@@ -137,7 +137,7 @@ def _replay(folder: Path) -> Path:
         episodes.mkdir(parents=True, exist_ok=True)
         for seed in range(610, 610 + REPLAY_SEEDS):
             for task in TASKS:
-                render((task, seed, str(episodes), ''))
+                render(Job(episodes, task, seed))
         write(episodes, folder)
     return folder
 

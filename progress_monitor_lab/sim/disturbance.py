@@ -99,6 +99,23 @@ class Bump:
             return image
         return _moved(image, self._angle, self._shift[0], self._shift[1], 1.0)
 
+    def undone(self, image: Picture) -> Picture:
+        """What is left of ``image`` after the knock, where it was before; the rest is filled."""
+        height, width = image.shape[:2]
+        right, down = self._shift
+        back = cv2.invertAffineTransform(_motion(image, self._angle, right, down, 1.0))
+        knocked = self(image, self._at)
+        return np.asarray(
+            cv2.warpAffine(
+                knocked,
+                back,
+                (width, height),
+                flags=cv2.INTER_CUBIC,
+                borderMode=cv2.BORDER_REPLICATE,
+            ),
+            np.uint8,
+        )
+
 
 class Wrist:
     """A camera that never stands still, as one on a wrist or a head."""
@@ -128,14 +145,32 @@ class Steadied:
         return _moved(image, angle, right, down, self._zoom)
 
 
+class Knocked:
+    """What is shown of a camera that was knocked before the first picture."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._bump = Bump(rng, 0.0)
+
+    def __call__(self, image: Picture, _seconds: float) -> Picture:
+        return self._bump.undone(image)
+
+
 def _moved(image: Picture, angle: float, right: float, down: float, zoom: float) -> Picture:
     """``image`` turned by degrees about its middle and moved by shares of its sides."""
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom)
-    matrix[:, 2] += (right * width, down * height)
+    matrix = _motion(image, angle, right, down, zoom)
     return np.asarray(
         cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8
     )
+
+
+def _motion(
+    image: Picture, angle: float, right: float, down: float, zoom: float
+) -> NDArray[np.float64]:
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom)
+    matrix[:, 2] += (right * width, down * height)
+    return np.asarray(matrix, np.float64)
 
 
 DISTURBANCES: dict[str, Callable[[np.random.Generator], Disturbance]] = {

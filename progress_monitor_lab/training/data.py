@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from progress_monitor_lab.sim.disturbance import DISTURBANCES, Disturbance, Steadied
+from progress_monitor_lab.sim.disturbance import DISTURBANCES, Disturbance, Knocked, Steadied
 from progress_monitor_lab.sim.tasks import TASKS
 from progress_monitor_lab.training.foreign import foreign
 
@@ -20,11 +20,14 @@ PATCH, MERGE = 16, 2
 HELD_OUT = 2
 STEP_PERIOD_S = 0.1
 FRAME_STEPS = 2
-# With ``camera.stabilise`` the monitor shows a swaying camera as a steadied one, once it knows it.
-DISTURBED: dict[str, Callable[[np.random.Generator], Disturbance]] = {
-    **DISTURBANCES,
-    'steadied': Steadied,
-}
+# With ``camera.stabilise`` the monitor shows a swaying camera as a steadied one, once it knows it,
+# and the view of before of one that was knocked; what that lacks differs most from any other.
+DISTURBED: tuple[Callable[[np.random.Generator], Disturbance], ...] = (
+    *DISTURBANCES.values(),
+    Steadied,
+    Knocked,
+    Knocked,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class Corpus:
         images = self.images.copy()
         for episode in self.episodes:
             if rng.random() < 0.5:
-                disturb = DISTURBED[str(rng.choice(tuple(DISTURBED)))](rng)
+                disturb = DISTURBED[int(rng.integers(len(DISTURBED)))](rng)
                 for index in range(len(episode.progress)):
                     place = episode.first + index
                     images[place] = disturb(images[place], index * FRAME_STEPS * STEP_PERIOD_S)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,26 @@ def plan(task: str, seed: int, fault: str = '') -> tuple[float, str, int]:
     return float(rng.uniform(0.3, 1.0)), fault, int(rng.integers(20, 60))
 
 
-def render(job: tuple[str, int, str, str]) -> str:
+@dataclass(frozen=True)
+class Job:
+    """One episode; a fault of '' and a speed of 0 are drawn from its seed."""
+
+    folder: Path
+    task: str
+    seed: int
+    fault: str = ''
+    speed: float = 0.0
+
+
+def render(job: Job) -> str:
     """Play one episode and write its file."""
     warnings.simplefilter('ignore')
-    task, seed, folder, wanted = job
-    path = Path(folder) / f'{task}-{seed}.npz'
+    task, seed = job.task, job.seed
+    path = job.folder / f'{task}-{seed}.npz'
     if path.exists():
         return path.name
-    speed, fault, patience = plan(task, seed, wanted)
+    speed, fault, patience = plan(task, seed, job.fault)
+    speed = job.speed or speed
     cell = Workcell(task, seed, speed=speed, fault=fault)
     frames: dict[str, list[Any]] = {'image': [], 'progress': [], 'stage': [], 'pose': []}
     faulty = idle = 0
@@ -90,12 +103,13 @@ def main() -> None:
     parser.add_argument('--first-seed', type=int, default=100)
     parser.add_argument('--task', action='append', choices=tuple(TASKS), help='only these')
     parser.add_argument('--fault', default='', help='in every episode; empty: drawn for each')
+    parser.add_argument('--speed', type=float, default=0.0, help='of the robot; 0: drawn for each')
     parser.add_argument('--processes', type=int, default=2)
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.episodes)
     jobs = [
-        (task, seed, str(arguments.cache), arguments.fault)
+        Job(arguments.cache, task, seed, arguments.fault, arguments.speed)
         for seed in seeds
         for task in arguments.task or TASKS
         if not arguments.fault or applicable(task, arguments.fault)

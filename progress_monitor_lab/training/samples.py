@@ -2,9 +2,10 @@
 
 Every strategy has its form. Windows of ProcVLM hold 1 frame or 5 to 17, at 0.2 to 0.8 s from frame
 to frame; the memory is right, a tick or two behind, missing, or wrong. The count of frames says
-nothing about progress: some windows repeat one frame, in some the robot stops, and where a window
-reaches back before the episode the robot waits at its beginning. Some tasks do not fit the scene,
-and some scenes are not the cell's. A demonstration is another episode of the task, or its actions.
+nothing about progress: some windows repeat one frame, in some the robot stops or takes its work
+back, and where a window reaches back before the episode the robot waits at its beginning. Some
+tasks do not fit the scene, and some scenes are not the cell's. A demonstration is another episode
+of the task, or its actions.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ DEMONSTRATED = (4, 9)
 IN_WORDS = 0.35
 STRIDES = (1, 2, 3, 4)
 REPEATED, STOPPED = 0.12, 0.15
+# Work that is undone, in tasks of which one look tells how far they are.
+REVERSED = 0.1
 # Whether a task is done or nearly so hangs on details; the last frames are asked about more often.
 AT_END, ENDING = 0.18, 24
 UNFITTING = 0.1
@@ -64,7 +67,10 @@ FORGETFUL = 0.6
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """A window of an episode (indices within it, and within the corpus) and the task's wording."""
+    """A window of an episode (indices within it, and within the corpus) and the task's wording.
+
+    ``stride`` is from frame to frame, and below 0 where the episode is shown backwards.
+    """
 
     episode: Episode
     window: tuple[int, ...]
@@ -120,6 +126,8 @@ class Sampler:
         episode = self._corpus.episodes[rng.choice(len(self._chance), p=self._chance)]
         strides = {'recurrent': SNIPPET_STRIDES, 'topreward': SCORED_STRIDES}.get(form, STRIDES)
         stride = int(rng.choice(strides))
+        if len(TASKS[episode.task].phases) == 1 and rng.random() < REVERSED:
+            stride = -stride
         window = self._window(episode, count, stride)
         frames = tuple(episode.first + index for index in window)
         if rng.random() < UNFITTING:
@@ -142,7 +150,7 @@ class Sampler:
         elif kind < REPEATED + STOPPED:
             still = int(rng.integers(1, count + 1))
         ages = np.maximum(np.arange(count)[::-1] - still, 0)
-        return tuple(np.maximum(last - stride * ages, 0).tolist())
+        return tuple(np.clip(last - stride * ages, 0, end - 1).tolist())
 
     def _foreign(self, count: int) -> tuple[int, ...]:
         """Frames of another scene: neighbours in the corpus are of the same kind."""
@@ -234,4 +242,4 @@ class Sampler:
         if wrong and len(window) > 1 and rng.random() < FORGETFUL:
             return max(int(episode.stage[last]) - 1, 0)
         lag = int(rng.integers(0, 3)) + (int(rng.integers(1, 3)) if wrong else 0)
-        return int(episode.stage[max(last - lag * stride, 0)])
+        return int(episode.stage[np.clip(last - lag * stride, 0, len(episode.stage) - 1)])
