@@ -54,7 +54,8 @@ class MemoryConfig:
     )
     confirm: int = parameter(
         2,
-        'Successive answers that must agree before a step counts as done, or as undone again.',
+        'Successive answers that must agree before a step counts as done, or as undone again; '
+        'fewer of a model that would need more than 3 s for them.',
         minimum=1,
         maximum=10,
     )

@@ -7,15 +7,21 @@ apart, and it lives outside the model's process, so a restart of that changes no
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import pairwise
 
 from progress_monitor.config import MemoryConfig
 from progress_monitor.steps import likeness
 from progress_monitor.types import PlanStep, StepStatus
 
 _DONE_SENTENCE = 'Steps done so far: '
+# Answers agree for this long at the most, s: by then the task may have gone on to the next step.
+_LONGEST_WAIT_S = 3.0
+# A pause makes no slow model: the shortest of so many intervals is its pace.
+_INTERVALS = 3
 
 
 def done_sentence(steps: Sequence[str]) -> str:
@@ -45,6 +51,8 @@ class PlanMemory:
     def clear(self) -> None:
         """Forget the plan and the chain of thought."""
         self._entries: list[_Entry] = []
+        self._stamps: deque[int] = deque(maxlen=_INTERVALS + 1)
+        self._needed = self._config.confirm
         self._current = ''
         self._thought = ''
 
@@ -97,6 +105,7 @@ class PlanMemory:
 
     def update(self, remaining: tuple[str, ...], stamp_ns: int) -> None:
         """Take in the steps that one answer says remain, in its order."""
+        self._needed = self._agreeing(stamp_ns)
         partners = self._assign(remaining)
         matched = {index for index in partners if index is not None}
         for index, entry in enumerate(self._entries):
@@ -107,10 +116,20 @@ class PlanMemory:
         self._insert(remaining, partners, stamp_ns)
         # A step that was named once and never again was a slip of the model, not something done.
         self._entries = [
-            entry for entry in self._entries if entry.done or entry.missing < self._config.confirm
+            entry for entry in self._entries if entry.done or entry.missing < self._needed
         ]
         self._shrink()
         self._current = remaining[0] if remaining else ''
+
+    def _agreeing(self, stamp_ns: int) -> int:
+        """How many answers must agree: ``memory.confirm``, and fewer of a slow model."""
+        if self._stamps and stamp_ns <= self._stamps[-1]:
+            self._stamps.clear()
+        self._stamps.append(stamp_ns)
+        intervals = [after - before for before, after in pairwise(self._stamps)]
+        if not intervals:
+            return self._config.confirm
+        return max(min(self._config.confirm, round(_LONGEST_WAIT_S * 1e9) // min(intervals)), 1)
 
     def _present(self, entry: _Entry, stamp_ns: int) -> None:
         entry.seen += 1
@@ -118,14 +137,14 @@ class PlanMemory:
         entry.last_seen_ns = stamp_ns
         if entry.done:
             entry.back += 1
-            if entry.back >= self._config.confirm:
+            if entry.back >= self._needed:
                 entry.done, entry.undone = False, True
 
     def _absent(self, entry: _Entry) -> None:
         entry.missing += 1
         entry.back = 0
-        established = entry.seen >= self._config.confirm
-        if not entry.done and established and entry.missing >= self._config.confirm:
+        established = entry.seen >= self._needed
+        if not entry.done and established and entry.missing >= self._needed:
             entry.done, entry.undone = True, False
 
     def _insert(

@@ -54,6 +54,8 @@ def test_numbers_that_repeat_are_clear_whatever_scattered_before():
 def test_a_model_that_is_asked_seldom_needs_no_more_votes():
     """Its few numbers lie on a coarse grid by chance."""
     assert first_success([0.0, 0.25, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0]) == 6
+    rise = [0.0, 0.06, 0.0, 0.06, 0.16, 0.28, 0.54, 0.64, 0.9]
+    assert first_success([*rise, *[1.0] * 8]) == len(rise) + 2
 
 
 def called_at(numbers, allowance: float = 15.0) -> float:

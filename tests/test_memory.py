@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,6 +80,32 @@ def test_a_step_is_done_after_two_answers_without_it():
     assert _statuses(memory) == [StepStatus.DONE, StepStatus.IN_PROGRESS, StepStatus.PENDING]
     assert memory.prompt_text() == 'Steps done so far: Reach the puck.'
     assert memory.current == 'Grasp the puck'
+
+
+@pytest.mark.parametrize(
+    ('interval_s', 'needed'), [(0.1, 2), (1.0, 2), (1.5, 2), (2.0, 1), (5.0, 1)]
+)
+def test_a_slow_model_is_believed_sooner(interval_s, needed):
+    """Until it had said so twice, the task would have gone on to the next step."""
+    memory = _memory()
+    stamps = (round(interval_s * 1e9) * number for number in itertools.count(1))
+    for said in (PLAN, PLAN):
+        memory.update(said, next(stamps))
+    answers = 0
+    while memory.done_steps == 0:
+        memory.update(PLAN[1:], next(stamps))
+        answers += 1
+    assert answers == needed
+
+
+@pytest.mark.parametrize('pause_s', [4.0, -4.0])
+def test_a_pause_or_a_clock_set_back_makes_no_slow_model(pause_s):
+    memory = _memory()
+    times = [10.0, 10.5, 11.0, 11.0 + pause_s, 11.5 + pause_s]
+    for time, said in zip(times, (PLAN, PLAN, PLAN, PLAN[1:], PLAN[1:]), strict=True):
+        assert memory.done_steps == 0
+        memory.update(said, round(time * 1e9))
+    assert memory.done_steps == 1
 
 
 def test_a_step_that_comes_back_is_undone_once_confirmed():

@@ -20,6 +20,8 @@ GRAINS = (0.25, 0.2, 0.1, 0.05, 0.02, 0.01)
 ON_GRID = 0.9
 GRAINS_BACK = 1.5
 LEAST_CHANGES = 8
+CHANCE = 1.0 / 4000.0
+"""Of numbers of whole points to lie on a coarser grid that nobody rounded them to."""
 LEAST_DISTINCT = 3
 """Different numbers on a grid from which it is taken for the model's own."""
 PRIOR_CORRELATION = 0.6
@@ -241,7 +243,11 @@ class Grid:
     @property
     def proven(self) -> float:
         """The coarsest grid, or 0 before so many changes of the number that chance made none."""
-        return self.coarsest if self._seen >= LEAST_CHANGES else 0.0
+        if self._seen < LEAST_CHANGES:
+            return 0.0
+        grain, finest = self.coarsest, GRAINS[-1]
+        by_chance = grain > finest and (finest / grain) ** self._seen > CHANCE
+        return finest if by_chance else grain
 
     @property
     def back(self) -> float:
