@@ -65,6 +65,7 @@ def test_tasks_are_compared_without_case_punctuation_and_blanks():
         ({'tasks': DRAWER}, 'lists no tasks'),
         ({'tasks': ['...']}, 'lists no tasks'),
         ({'tasks': [DRAWER], 'revision': 7}, '"revision" is no text'),
+        ({'tasks': [DRAWER], 'means': 1}, '"means" is neither true nor false'),
         (
             {'tasks': [DRAWER], 'revision': 'f' * 12},
             'trained on revision f{12} of .*, and .* is at',

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from adapters import TEXT_LAYERS, WITH_VISION, adapted, head_layers, make_adapter, write_head
+from adapters import (
+    TEXT_LAYERS,
+    WITH_VISION,
+    adapted,
+    head_layers,
+    make_adapter,
+    write_adaptation,
+    write_head,
+)
 from safetensors.torch import load_file, save_file
 from vlm_checkpoints import noise_frames, request, score, tiny_folder, tiny_qwen2_5, tiny_vlm
 
@@ -312,6 +320,30 @@ def test_without_a_head_or_for_another_tag_the_model_speaks_for_itself(tmp_path)
         answer = decoder.answer(ask(frames, task, number_tag='score'))
         assert '<progress>42%</progress>' in answer.text
         assert answer.finish is Finish.STOP
+
+
+def test_digits_that_were_learnt_with_a_spread_give_their_mean(tmp_path):
+    vlm = tiny_vlm.__wrapped__(3)
+    folder = make_adapter(tmp_path / 'drawer', vlm, 1)
+    write_adaptation(folder, tasks=TASKS[:1], means=True)
+    ours = with_adapters(vlm, folder)
+    script = Tagged(ours, TEXTS)
+    decoder = StreamingDecoder(ours, max_new_tokens=64, choice=script)
+    frames = frames_for(vlm, 7)
+
+    def said(task, turn, tag='progress'):
+        script.turn = turn
+        return decoder.answer(ask(frames, task, number_tag=tag))
+
+    for turn in (0, 1):
+        answer = said(TASKS[0], turn)
+        assert '<progress>49.50%' in answer.text, 'of all digits each is as likely'
+        assert answer.text.split('<')[0] == TEXTS[turn].split('<')[0]
+        assert answer.number == said(TASKS[1], turn).number
+    assert '<progress>100%' in said(TASKS[0], 3).text
+    assert '<progress>n/a' in said(TASKS[0], 4).text
+    assert '<progress>42%' in said(TASKS[1], 0).text
+    assert '<progress>42%' in said(TASKS[0], 0, 'score').text
 
 
 def test_a_step_of_static_shape_gives_the_hidden_states_of_the_eager_one(tmp_path):

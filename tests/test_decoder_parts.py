@@ -1,5 +1,7 @@
 """Drafts, the number's distribution, stop rules and the key-value buffers, each by itself."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from vlm_checkpoints import tiny_vlm
 from progress_monitor.types import Finish
 from progress_monitor.vlm.cache import PrefixCache
 from progress_monitor.vlm.drafting import Draft
-from progress_monitor.vlm.number import number_distribution
+from progress_monitor.vlm.number import mean_of_digits, number_distribution
 from progress_monitor.vlm.stopping import StopRule
 
 CERTAIN = 1.0 - 9e-9
@@ -150,6 +152,30 @@ def test_without_a_number_in_the_tag_there_is_no_distribution(text):
 def test_a_number_in_one_token_has_no_distribution():
     pieces = ['<progress>', '42', '%', '</progress>']
     assert number_distribution(pieces, [digits()] * 4, 'progress') == ()
+
+
+@pytest.mark.parametrize(
+    ('text', 'shares', 'mean'),
+    [
+        ('42', [digits(_4=1.0), digits(_2=0.5, _6=0.5)], 44.0),
+        ('41', [digits(_4=0.5, _3=0.5), digits(_1=1.0)], 0.5 * 41 + 0.5 * 34.5),
+        ('41', [digits(_4=0.5, _1=0.5), digits(_1=1.0)], 0.5 * 41 + 0.5 * 14.5),
+        ('98', [digits(_9=0.5, _1=0.5), digits(_8=1.0)], 99.0),
+        ('12', [digits(_1=0.5, _0=0.5), digits(_2=1.0)], 0.5 * 12 + 0.5 * 4.5),
+        ('7', [digits(_7=1.0)], math.nan),
+        ('100', [digits(_1=1.0), digits(_0=1.0), digits(_0=1.0)], math.nan),
+        ('42.5', [digits(_4=1.0), digits(_2=1.0), digits(_5=1.0)], math.nan),
+        ('n/a', [], math.nan),
+    ],
+)
+def test_the_mean_of_two_digits_puts_another_ten_at_its_middle(text, shares, mean):
+    pieces = list(f'<progress>{text}%</progress>')
+    table = [digits()] * len(pieces)
+    places = [i for i, piece in enumerate(pieces) if piece.isdigit()]
+    for place, probabilities in zip(places, shares, strict=True):
+        table[place] = probabilities
+    found = mean_of_digits(pieces, table, 'progress')
+    assert found == pytest.approx(mean, abs=1e-3, nan_ok=True)
 
 
 def test_an_answer_ends_with_its_tag_and_not_before():

@@ -132,7 +132,10 @@ def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
         trainer.config,
         trainer.tensors(),
         adapter_folder.Purpose(
-            tuple(dict.fromkeys(item.task for item in annotations)), options.base, vlm.revision
+            tuple(dict.fromkeys(item.task for item in annotations)),
+            options.base,
+            vlm.revision,
+            recipe.means,
         ),
     )
     notes = _write_statistics(options.out, eyes, renditions, unseen)

@@ -11,17 +11,21 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from progress_monitor.vlm.adapter import ADAPTATION, ADAPTATION_FORMAT, DOUBTFUL_ENDS
+from progress_monitor.vlm.adapter import ADAPTATION, ADAPTATION_FORMAT, DOUBTFUL_ENDS, MEANS
 from progress_monitor.vlm.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 
 @dataclass(frozen=True)
 class Purpose:
-    """What an adapter was made for: the tasks' texts, and the base with its revision."""
+    """What an adapter was made for: the tasks' texts, and the base with its revision.
+
+    With ``means`` its number is the mean of what its digits may be.
+    """
 
     tasks: tuple[str, ...]
     base: str
     revision: str
+    means: bool = False
 
 
 def write(folder: Path, config: Any, tensors: Mapping[str, torch.Tensor], purpose: Purpose) -> None:
@@ -44,6 +48,7 @@ def write(folder: Path, config: Any, tensors: Mapping[str, torch.Tensor], purpos
             'tasks': list(purpose.tasks),
             'base': purpose.base,
             'revision': purpose.revision,
+            MEANS: purpose.means,
         },
     )
 

@@ -23,6 +23,7 @@ class Recipe:
     ``telling_weight`` is that of an answer's first token and of the digits of its progress, the
     others' being 1, and numbers within ``spread`` points of the true progress are nearly right.
     The layers that are judged and kept are their mean over about the last ``averaged`` steps.
+    With ``means`` the monitor's number is the mean of what the digits may be, not the likeliest.
     ``blur`` is the noise on the tower's features, in shares of how far they differ.
     ``looks`` is how often the demonstration is seen under other light and from
     elsewhere, ``strength`` how far elsewhere, and ``pictures_per_sample`` how many of its pictures
@@ -47,6 +48,7 @@ class Recipe:
     strength: float = 1.0
     telling_weight: float = 1.0
     spread: float = 3.0
+    means: bool = False
     blur: float = 0.0
     averaged: int = 1
     checkpointing: bool = False
@@ -92,6 +94,7 @@ SMALL = Recipe(
     telling_weight=6.0,
     # With less, what looks new is taken for some place of the demonstration that it resembles.
     spread=8.0,
+    means=True,
     blur=0.35,
     averaged=100,
 )

@@ -105,8 +105,11 @@ class NoiseModel:
 
     @property
     def scatter_before(self) -> float:
-        """The scatter as it was known before the last ticks: a sudden fall adds to it at first."""
-        return self._known[0] if self._known else 0.0
+        """The scatter as it was known before the last ticks: a sudden fall adds to it at first.
+
+        Where less is found in spite of that, little was known before.
+        """
+        return min(self._known[0], self.scatter) if self._known else 0.0
 
     @property
     def behind(self) -> tuple[float, float]:

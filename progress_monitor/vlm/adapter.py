@@ -24,7 +24,7 @@ from progress_monitor.vlm.weights import Tensor, read_header, stored_tensors, we
 PARAMETER = 'model.adapters'
 ADAPTATION = 'adaptation.json'
 ADAPTATION_FORMAT = 1
-DOUBTFUL_ENDS = 'doubtful_ends'
+DOUBTFUL_ENDS, MEANS = 'doubtful_ends', 'means'
 PLACE = re.compile(r'(?:layers|blocks)\.\d+\..*|merger\w*\..*|lm_head|embed_tokens')
 # Ways to start the training that take a part out of the base's weights first.
 _CHANGE_BASE = ('pissa', 'olora', 'corda', 'loftq', 'lora_ga')
@@ -39,7 +39,8 @@ class Adapter:
     ``tasks`` are as its ``adaptation.json`` writes them; without that file there are none, and it
     serves every task that no other adapter names. ``base`` and ``revision`` say what it was
     trained on, empty where it does not. ``head`` is the file of its value head. ``doubtful_ends``
-    are those of its tasks of which its report found that it takes unfinished work for done.
+    are those of its tasks of which its report found that it takes unfinished work for done. With
+    ``means`` its digits were learnt with a spread, and their mean is the number.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Adapter:
     tensors: Mapping[str, Tensor]
     head: Path | None
     doubtful_ends: tuple[str, ...] = ()
+    means: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> Adapter:
@@ -83,6 +85,7 @@ class Adapter:
             read_header(folder / ADAPTER_WEIGHTS),
             find_head(folder, PARAMETER),
             adaptation.doubtful_ends,
+            adaptation.means,
         )
 
     @property
@@ -279,6 +282,7 @@ class _Adaptation:
     base: str = ''
     revision: str = ''
     doubtful_ends: tuple[str, ...] = ()
+    means: bool = False
 
 
 def _read_adaptation(path: Path) -> _Adaptation:
@@ -307,7 +311,10 @@ def _read_adaptation(path: Path) -> _Adaptation:
     doubtful = values.get(DOUBTFUL_ENDS) or []
     if not isinstance(doubtful, list) or not all(isinstance(task, str) for task in doubtful):
         raise VLMError(f'{PARAMETER}: {path}: "{DOUBTFUL_ENDS}" is no list of texts')
-    return _Adaptation(tuple(tasks), made_for['base'], made_for['revision'], tuple(doubtful))
+    means = values.get(MEANS, False)
+    if not isinstance(means, bool):
+        raise VLMError(f'{PARAMETER}: {path}: "{MEANS}" is neither true nor false')
+    return _Adaptation(tuple(tasks), made_for['base'], made_for['revision'], tuple(doubtful), means)
 
 
 def _comparable(one: str, other: str) -> bool:

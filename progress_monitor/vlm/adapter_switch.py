@@ -38,13 +38,15 @@ class InForce:
     """The adapter that answers; without a name it is the bare checkpoint.
 
     ``vision`` tells whether a frame's features are its own. ``head`` gives the number in place of
-    the tag. ``doubtful_ends`` are tasks of which it takes unfinished work for done.
+    the tag, and with ``means`` the mean of what its digits may be does. ``doubtful_ends`` are tasks
+    of which it takes unfinished work for done.
     """
 
     name: str = ''
     vision: bool = False
     head: ValueHead | None = None
     doubtful_ends: tuple[str, ...] = ()
+    means: bool = False
 
     @property
     def label(self) -> str:
@@ -181,7 +183,9 @@ class AdapterSwitch:
                 for value in parts:
                     value.data = value.data.to(like.dtype)
         head = ValueHead.read(adapter.head, like.device, like.dtype) if adapter.head else None
-        shown = InForce(adapter.name, adapter.changes_vision, head, adapter.doubtful_ends)
+        shown = InForce(
+            adapter.name, adapter.changes_vision, head, adapter.doubtful_ends, adapter.means
+        )
         self._loaded.append(_Loaded(shown, adapter.folder, adapter.tasks, layers))
 
     def _exchange(self, wanted: _Loaded | None) -> None:

@@ -21,6 +21,7 @@ from progress_monitor.types import (
     Score,
     Scored,
 )
+from progress_monitor.vlm.adapter_switch import InForce
 from progress_monitor.vlm.architectures import Architecture, architecture_of
 from progress_monitor.vlm.bounds import check_request
 from progress_monitor.vlm.cache import VisionCache, VisionFeatures
@@ -30,7 +31,7 @@ from progress_monitor.vlm.forwards import Forwards
 from progress_monitor.vlm.graphs import StepGraphs
 from progress_monitor.vlm.greedy import Greedy, not_finite
 from progress_monitor.vlm.loading import VLM
-from progress_monitor.vlm.number import number_distribution
+from progress_monitor.vlm.number import mean_of_digits, number_distribution
 from progress_monitor.vlm.pictures import Picture, pictures_of
 from progress_monitor.vlm.prompt import PromptTokens
 from progress_monitor.vlm.sessions import Session, Sessions
@@ -179,8 +180,7 @@ class StreamingDecoder:
         if isinstance(want, Score):
             scored = self._score(session, tokens, continuations, limit, stats)
             return dataclasses.replace(scored, adapter=adapter.label, end_doubtful=doubtful)
-        head = adapter.head if want.number_tag == TAG else None
-        said = self._generate(session, tokens, want, room, limit, stats, head)
+        said = self._generate(session, tokens, want, room, limit, stats, adapter)
         return dataclasses.replace(said, adapter=adapter.label, end_doubtful=doubtful)
 
     def _fitted(
@@ -233,8 +233,9 @@ class StreamingDecoder:
         room: int,
         limit: TimeLimit,
         stats: DecodeStats,
-        head: ValueHead | None,
+        adapter: InForce,
     ) -> Generated:
+        head = adapter.head if want.number_tag == TAG else None
         length = len(tokens.ids)
         draft = Draft(session.draft)
         proposal = draft.proposal(room - 1)
@@ -279,6 +280,9 @@ class StreamingDecoder:
         elif want.number_tag:
             pieces = [self._rule.piece(token) for token in answer]
             number = number_distribution(pieces, digits, want.number_tag)
+            if adapter.means and want.number_tag == TAG:
+                mean = mean_of_digits(pieces, digits, TAG)
+                text = with_value(text, mean) if math.isfinite(mean) else text
         session.cache.remember(np.concatenate([tokens.keys, np.asarray(answer, np.int64)]))
         session.draft = tuple(answer)
         total = limit.elapsed_s() * 1e3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Sequence
 
@@ -22,37 +24,70 @@ def number_distribution(
     beside 98): its distance is a lower bound. Probabilities are normalised over the ten digits,
     so that a number which ends earlier or later is not seen but for 100.
     """
-    text = ''.join(pieces)
-    name = re.escape(tag)
-    match = re.search(rf'<{name}>\s*\+?(\d+(?:\.\d+)?)\s*%?\s*</{name}>', text, re.IGNORECASE)
-    if not tag or match is None or float(match[1]) > _LARGEST:
+    number, digits = _decoded(pieces, digit_probabilities, tag)
+    if not digits or float(number) > _LARGEST:
         return ()
-    starts: dict[int, int] = {}
-    position = 0
-    for token, piece in enumerate(pieces):
-        starts[position] = token
-        position += len(piece)
-    number = match[1]
     unit = 10.0 ** -len(number.partition('.')[2])
     masses: dict[float, float] = {}
     reached = 1.0
-    for place, character in enumerate(number):
-        if character == '.':
-            continue
-        index = starts.get(match.start(1) + place)
-        if index is None or pieces[index] != character:
-            return ()
-        total = sum(digit_probabilities[index])
-        if not total > 0.0:
-            return ()
-        for digit, probability in enumerate(digit_probabilities[index]):
-            if digit != int(character) and probability > 0.0:
+    for place, shares in digits.items():
+        for digit, share in enumerate(shares):
+            if digit != int(number[place]) and share > 0.0:
                 value = _nearest(f'{number[:place]}{digit}', float(number), unit)
-                masses[value] = masses.get(value, 0.0) + reached * probability / total
-        reached *= digit_probabilities[index][int(character)] / total
+                masses[value] = masses.get(value, 0.0) + reached * share
+        reached *= shares[int(number[place])]
     masses[float(number)] = masses.get(float(number), 0.0) + reached
     whole = sum(masses.values())
     return tuple((value, mass / whole) for value, mass in sorted(masses.items()))
+
+
+def mean_of_digits(
+    pieces: Sequence[str], digit_probabilities: Sequence[Sequence[float]], tag: str
+) -> float:
+    """Expected value of a number of two digits in ``<tag>``; NaN of any other, such as 100.
+
+    For a model that always writes two and has learnt them with a spread. A number that leaves the
+    decoded one at its tens is put at the middle of its own ten, or at 100 where it begins with a 1
+    and that is nearer. The parameters are those of ``number_distribution``.
+    """
+    number, digits = _decoded(pieces, digit_probabilities, tag)
+    if not digits or not re.fullmatch(r'\d\d', number):
+        return math.nan
+    tens, ones = digits.values()
+    means = [10.0 * ten + 4.5 for ten in range(10)]
+    if _LARGEST - float(number) < abs(means[1] - float(number)):
+        means[1] = _LARGEST
+    means[int(number[0])] = 10.0 * int(number[0]) + sum(
+        one * share for one, share in enumerate(ones)
+    )
+    return sum(mean * share for mean, share in zip(means, tens, strict=True))
+
+
+def _decoded(
+    pieces: Sequence[str], digit_probabilities: Sequence[Sequence[float]], tag: str
+) -> tuple[str, dict[int, list[float]]]:
+    """The first number in ``<tag>``, and the shares of the ten digits at each place of a digit.
+
+    Without shares where there is no number, or a digit is no token of its own.
+    """
+    name = re.escape(tag)
+    text = ''.join(pieces)
+    match = re.search(rf'<{name}>\s*\+?(\d+(?:\.\d+)?)\s*%?\s*</{name}>', text, re.IGNORECASE)
+    if not tag or match is None:
+        return '', {}
+    starts = dict(zip(itertools.accumulate(map(len, pieces), initial=0), itertools.count()))
+    found: dict[int, list[float]] = {}
+    for place, character in enumerate(match[1]):
+        if character == '.':
+            continue
+        index = starts.get(match.start(1) + place)
+        if index is None or index >= len(pieces) or pieces[index] != character:
+            return match[1], {}
+        total = sum(digit_probabilities[index])
+        if not total > 0.0:
+            return match[1], {}
+        found[place] = [probability / total for probability in digit_probabilities[index]]
+    return match[1], found
 
 
 def _nearest(prefix: str, decoded: float, unit: float) -> float:

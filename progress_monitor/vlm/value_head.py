@@ -118,7 +118,7 @@ class ValueHead:
 
 
 def with_value(text: str, percent: float) -> str:
-    """``text`` with the number in every progress tag replaced by the head's.
+    """``text`` with the number in every progress tag replaced by ``percent``, a head's.
 
     Unlike the published tool, a tag that refuses (``n/a``) goes on to do so.
     """
