@@ -30,7 +30,7 @@ from progress_monitor.vlm.tiny import TINY_TEXT, TINY_VISION, make_checkpoint
 
 RECIPE = replace(
     PROCVLM, rank=4, alpha=8, dropout=0.1, rate=1e-2, steps=4, batch=2, at_once=1, read_every=2,
-    looks=4, averaged=3, checkpointing=False,
+    looks=4, averaged=3, means=True, checkpointing=False,
 )  # fmt: skip
 
 
@@ -81,6 +81,7 @@ def test_the_adapter_has_the_published_layout_and_says_what_it_is_for(
         'tasks': ['turn the knob'],
         'base': base,
         'revision': revision,
+        'means': True,
     }
     assert revision and config['revision'] == revision
     assert not [path for path in trained.iterdir() if path.suffix in ('.bin', '.pt', '.pkl')]
