@@ -52,7 +52,6 @@ class PlanMemory:
         """Forget the plan and the chain of thought."""
         self._entries: list[_Entry] = []
         self._stamps: deque[int] = deque(maxlen=_INTERVALS + 1)
-        self._needed = self._config.confirm
         self._current = ''
         self._thought = ''
 
@@ -105,19 +104,17 @@ class PlanMemory:
 
     def update(self, remaining: tuple[str, ...], stamp_ns: int) -> None:
         """Take in the steps that one answer says remain, in its order."""
-        self._needed = self._agreeing(stamp_ns)
+        needed = self._agreeing(stamp_ns)
         partners = self._assign(remaining)
         matched = {index for index in partners if index is not None}
         for index, entry in enumerate(self._entries):
             if index in matched:
-                self._present(entry, stamp_ns)
+                self._present(entry, stamp_ns, needed)
             else:
-                self._absent(entry)
+                self._absent(entry, needed)
         self._insert(remaining, partners, stamp_ns)
         # A step that was named once and never again was a slip of the model, not something done.
-        self._entries = [
-            entry for entry in self._entries if entry.done or entry.missing < self._needed
-        ]
+        self._entries = [entry for entry in self._entries if entry.done or entry.missing < needed]
         self._shrink()
         self._current = remaining[0] if remaining else ''
 
@@ -131,20 +128,22 @@ class PlanMemory:
             return self._config.confirm
         return max(min(self._config.confirm, round(_LONGEST_WAIT_S * 1e9) // min(intervals)), 1)
 
-    def _present(self, entry: _Entry, stamp_ns: int) -> None:
+    @staticmethod
+    def _present(entry: _Entry, stamp_ns: int, needed: int) -> None:
         entry.seen += 1
         entry.missing = 0
         entry.last_seen_ns = stamp_ns
         if entry.done:
             entry.back += 1
-            if entry.back >= self._needed:
+            if entry.back >= needed:
                 entry.done, entry.undone = False, True
 
-    def _absent(self, entry: _Entry) -> None:
+    @staticmethod
+    def _absent(entry: _Entry, needed: int) -> None:
         entry.missing += 1
         entry.back = 0
-        established = entry.seen >= self._needed
-        if not entry.done and established and entry.missing >= self._needed:
+        established = entry.seen >= needed
+        if not entry.done and established and entry.missing >= needed:
             entry.done, entry.undone = True, False
 
     def _insert(
