@@ -11,12 +11,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from progress_monitor.__main__ import main
 from progress_monitor.adapt.adapting import Adapted, Options, adapt
 from progress_monitor.adapt.annotation import Annotation, Stage, write
 from progress_monitor.adapt.batches import Collator, Eyes
+from progress_monitor.adapt.demonstration import load
 from progress_monitor.adapt.playing import Curve
 from progress_monitor.adapt.recipe import PROCVLM, Recipe, recipe_for
 from progress_monitor.adapt.replay import Replay, ReplayError
@@ -24,13 +26,15 @@ from progress_monitor.adapt.report import decide, figures, thresholds
 from progress_monitor.adapt.samples import Pool, Sample
 from progress_monitor.adapt.training import TOWER, TOWER_RATE, Trainer, TrainingError
 from progress_monitor.adapt.wording import PUBLISHED, SMALL_CELL
+from progress_monitor.vlm.architectures import architecture_of
 from progress_monitor.vlm.errors import VLMError
+from progress_monitor.vlm.linear_probe import LinearProbe
 from progress_monitor.vlm.loading import VLM
 from progress_monitor.vlm.tiny import TINY_TEXT, TINY_VISION, make_checkpoint
 
 RECIPE = replace(
     PROCVLM, rank=4, alpha=8, dropout=0.1, rate=1e-2, steps=4, batch=2, at_once=1, read_every=2,
-    looks=4, averaged=3, means=True, checkpointing=False,
+    looks=4, averaged=3, means=True, probe=True, checkpointing=False,
 )  # fmt: skip
 
 
@@ -95,6 +99,21 @@ def test_each_demonstration_has_its_steps(
 ) -> None:
     options = Options(base, tmp_path, device='cpu', recipe=replace(RECIPE, steps=1, looks=2))
     assert adapt([annotation, annotation], options).course.step == 2
+
+
+def test_its_probe_follows_the_demonstration(
+    trained: Path, base: str, annotation: Annotation, tmp_path: Path
+) -> None:
+    probe = LinearProbe.read(trained / 'linear_probe.safetensors')
+    vlm = VLM.from_pretrained(base, device='cpu')
+    shown = load(annotation, 0.2, 128 * 128, vlm.images.multiple)
+    encode = architecture_of(vlm).vision.encode
+    with torch.no_grad():
+        read = [probe.percent(0, [encode(sample[0])]) for sample in shown.images]
+    assert np.corrcoef(read, shown.progress)[0, 1] > 0.9
+    assert probe.done_token == vlm.prompts.continuation(RECIPE.wording.finished)[0]
+    run(base, annotation, tmp_path, recipe=replace(RECIPE, steps=1, probe=False))
+    assert not (tmp_path / 'linear_probe.safetensors').exists()
 
 
 @pytest.mark.parametrize('quantization', ['none', 'nf4'])

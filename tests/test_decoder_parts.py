@@ -162,9 +162,9 @@ def test_a_number_in_one_token_has_no_distribution():
         ('41', [digits(_4=0.5, _1=0.5), digits(_1=1.0)], 0.5 * 41 + 0.5 * 14.5),
         ('98', [digits(_9=0.5, _1=0.5), digits(_8=1.0)], 99.0),
         ('12', [digits(_1=0.5, _0=0.5), digits(_2=1.0)], 0.5 * 12 + 0.5 * 4.5),
-        ('7', [digits(_7=1.0)], math.nan),
-        ('100', [digits(_1=1.0), digits(_0=1.0), digits(_0=1.0)], math.nan),
-        ('42.5', [digits(_4=1.0), digits(_2=1.0), digits(_5=1.0)], math.nan),
+        ('7', [digits(_7=1.0)], 7.0),
+        ('100', [digits(_1=1.0), digits(_0=1.0), digits(_0=1.0)], 100.0),
+        ('42.5', [digits(_4=1.0), digits(_2=1.0), digits(_5=1.0)], 42.5),
         ('n/a', [], math.nan),
     ],
 )

@@ -17,6 +17,7 @@ from progress_monitor.adapt.annotation import Annotation
 from progress_monitor.adapt.augmentation import Look
 from progress_monitor.adapt.batches import Eyes
 from progress_monitor.adapt.demonstration import Demonstration, load
+from progress_monitor.adapt.probing import fit_probe
 from progress_monitor.adapt.recipe import Recipe, recipe_for
 from progress_monitor.adapt.replay import Replay
 from progress_monitor.adapt.samples import Pool, Rendition, Sample, Sampler, render
@@ -127,21 +128,30 @@ def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
         return sampler.draw(count, rng)
 
     course = trainer.run(draw, sampler.frames, _held_out(unseen, sampler, config), eyes)
+    tasks = tuple(dict.fromkeys(item.task for item in annotations))
     adapter_folder.write(
         options.out,
         trainer.config,
         trainer.tensors(),
-        adapter_folder.Purpose(
-            tuple(dict.fromkeys(item.task for item in annotations)),
-            options.base,
-            vlm.revision,
-            recipe.means,
-        ),
+        adapter_folder.Purpose(tasks, options.base, vlm.revision, recipe.means),
+        _probe(vlm, recipe, eyes, renditions, tasks, options.seed) if recipe.probe else None,
     )
     notes = _write_statistics(options.out, eyes, renditions, unseen)
     del vlm, trainer, eyes
     release_memory()
     return Adapted(course, demonstrations, config, notes)
+
+
+def _probe(
+    vlm: VLM,
+    recipe: Recipe,
+    eyes: Eyes,
+    renditions: Sequence[Rendition],
+    tasks: Sequence[str],
+    seed: int,
+) -> Mapping[str, torch.Tensor] | None:
+    done_token = vlm.prompts.continuation(recipe.wording.finished)[0]
+    return fit_probe(eyes, renditions, tasks, done_token, seed)
 
 
 def _held_out(unseen: Sequence[Rendition], sampler: Sampler, config: NodeConfig) -> list[Sample]:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from progress_monitor.vlm.adapter import ADAPTATION, ADAPTATION_FORMAT, DOUBTFUL_ENDS, MEANS
 from progress_monitor.vlm.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from progress_monitor.vlm.linear_probe import FILE_NAME as PROBE
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,18 @@ class Purpose:
     means: bool = False
 
 
-def write(folder: Path, config: Any, tensors: Mapping[str, torch.Tensor], purpose: Purpose) -> None:
+def write(
+    folder: Path,
+    config: Any,
+    tensors: Mapping[str, torch.Tensor],
+    purpose: Purpose,
+    probe: Mapping[str, torch.Tensor] | None = None,
+) -> None:
     """Write the adapter's configuration, weights and purpose.
 
     :param config: PEFT's ``LoraConfig``.
+    :param probe: what the file of its linear probe holds, with a row for each task; None: it has
+        none.
     :raises OSError: if it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,6 +50,8 @@ def write(folder: Path, config: Any, tensors: Mapping[str, torch.Tensor], purpos
     values = {name: _plain(value) for name, value in config.to_dict().items()}
     _write_json(folder / ADAPTER_CONFIG, values)
     save_file(dict(tensors), folder / ADAPTER_WEIGHTS, {'format': 'pt'})
+    if probe is not None:
+        save_file(dict(probe), folder / PROBE)
     _write_json(
         folder / ADAPTATION,
         {

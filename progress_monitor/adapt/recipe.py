@@ -24,6 +24,7 @@ class Recipe:
     others' being 1, and numbers within ``spread`` points of the true progress are nearly right.
     The layers that are judged and kept are their mean over about the last ``averaged`` steps.
     With ``means`` the monitor's number is the mean of what the digits may be, not the likeliest.
+    With ``probe`` the adapter has a linear probe, and the mean of its number and that is taken.
     ``blur`` is the noise on the tower's features, in shares of how far they differ.
     ``looks`` is how often the demonstration is seen under other light and from
     elsewhere, ``strength`` how far elsewhere, and ``pictures_per_sample`` how many of its pictures
@@ -49,6 +50,7 @@ class Recipe:
     telling_weight: float = 1.0
     spread: float = 3.0
     means: bool = False
+    probe: bool = False
     blur: float = 0.0
     averaged: int = 1
     checkpointing: bool = False
@@ -95,6 +97,7 @@ SMALL = Recipe(
     # With less, what looks new is taken for some place of the demonstration that it resembles.
     spread=8.0,
     means=True,
+    probe=True,
     blur=0.35,
     averaged=100,
 )

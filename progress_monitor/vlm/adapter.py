@@ -18,6 +18,7 @@ from progress_monitor.vlm.checkpoint import (
 )
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.errors import VLMError
+from progress_monitor.vlm.linear_probe import check_probe, find_probe
 from progress_monitor.vlm.value_head import check_head, find_head
 from progress_monitor.vlm.weights import Tensor, read_header, stored_tensors, weights_revision
 
@@ -38,9 +39,10 @@ class Adapter:
 
     ``tasks`` are as its ``adaptation.json`` writes them; without that file there are none, and it
     serves every task that no other adapter names. ``base`` and ``revision`` say what it was
-    trained on, empty where it does not. ``head`` is the file of its value head. ``doubtful_ends``
-    are those of its tasks of which its report found that it takes unfinished work for done. With
-    ``means`` its digits were learnt with a spread, and their mean is the number.
+    trained on, empty where it does not. ``head`` is the file of its value head, ``probe`` that of
+    its linear probe. ``doubtful_ends`` are those of its tasks of which its report found that it
+    takes unfinished work for done. With ``means`` its digits were learnt with a spread, and their
+    mean is the number.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Adapter:
     head: Path | None
     doubtful_ends: tuple[str, ...] = ()
     means: bool = False
+    probe: Path | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Adapter:
@@ -86,6 +89,7 @@ class Adapter:
             find_head(folder, PARAMETER),
             adaptation.doubtful_ends,
             adaptation.means,
+            find_probe(folder),
         )
 
     @property
@@ -107,6 +111,8 @@ class Adapter:
             embeddings = (base[name] for name in base if name.endswith('embed_tokens.weight'))
             width = next(embeddings).shape[-1]
             check_head(self.head, width, f'the text layers of {path}', PARAMETER)
+        if self.probe is not None:
+            check_probe(self.probe, len(self.tasks), PARAMETER)
         found = weights_revision(folder) if self.revision else ''
         if found != self.revision and _comparable(found, self.revision):
             raise VLMError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from progress_monitor.vlm.adapter import PARAMETER, PLACE, Adapter, plain_task
+from progress_monitor.vlm.cache import VisionFeatures
 from progress_monitor.vlm.checkpoint import ADAPTER_WEIGHTS
 from progress_monitor.vlm.errors import VLMError
+from progress_monitor.vlm.linear_probe import LinearProbe
 from progress_monitor.vlm.value_head import ValueHead
 
 # The other fields only matter in training, or name Python modules to import.
@@ -39,7 +42,7 @@ class InForce:
 
     ``vision`` tells whether a frame's features are its own. ``head`` gives the number in place of
     the tag, and with ``means`` the mean of what its digits may be does. ``doubtful_ends`` are tasks
-    of which it takes unfinished work for done.
+    of which it takes unfinished work for done. ``probe`` has a row for each of ``tasks``.
     """
 
     name: str = ''
@@ -47,6 +50,8 @@ class InForce:
     head: ValueHead | None = None
     doubtful_ends: tuple[str, ...] = ()
     means: bool = False
+    probe: LinearProbe | None = None
+    tasks: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -56,6 +61,13 @@ class InForce:
     def doubts_end_of(self, task: str) -> bool:
         """Whether its word that ``task`` is done is not to be believed."""
         return plain_task(task) in map(plain_task, self.doubtful_ends)
+
+    def probed(self, task: str, pictures: Sequence[VisionFeatures]) -> float:
+        """Progress by its linear probe, percent; NaN where it has none for ``pictures``."""
+        if self.probe is None:
+            return math.nan
+        rows = [*map(plain_task, self.tasks)]
+        return self.probe.percent(rows.index(plain_task(task)), pictures)
 
 
 _BARE = InForce()
@@ -184,7 +196,13 @@ class AdapterSwitch:
                     value.data = value.data.to(like.dtype)
         head = ValueHead.read(adapter.head, like.device, like.dtype) if adapter.head else None
         shown = InForce(
-            adapter.name, adapter.changes_vision, head, adapter.doubtful_ends, adapter.means
+            adapter.name,
+            adapter.changes_vision,
+            head,
+            adapter.doubtful_ends,
+            adapter.means,
+            LinearProbe.read(adapter.probe) if adapter.probe else None,
+            adapter.tasks,
         )
         self._loaded.append(_Loaded(shown, adapter.folder, adapter.tasks, layers))
 

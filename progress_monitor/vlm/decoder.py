@@ -41,6 +41,7 @@ from progress_monitor.vlm.value_head import TAG, ValueHead, with_value
 STEP_ROWS = {'cuda': 4, 'cpu': 8}
 MAX_TOKENS = 32_768
 MAX_PIXELS = 4096 * 4096
+_DONE = 100.0
 
 
 class StreamingDecoder:
@@ -56,7 +57,9 @@ class StreamingDecoder:
     the request's task answers; what one of them has computed no other uses. Not re-entrant.
 
     Where that adapter brings a value head, an answer is decoded to its end whatever stop is asked
-    for, because the head reads all of it, and the number in the progress tag is the head's.
+    for, because the head reads all of it, and the number in the progress tag is the head's. Where
+    it brings a linear probe, that number is the mean of the model's own and the probe's, and what
+    is done is decided by both.
 
     Equality holds as far as floating-point sums do not depend on how many rows are computed
     together: exactly but for ties in float32, not always in 16 bits.
@@ -180,7 +183,11 @@ class StreamingDecoder:
         if isinstance(want, Score):
             scored = self._score(session, tokens, continuations, limit, stats)
             return dataclasses.replace(scored, adapter=adapter.label, end_doubtful=doubtful)
-        said = self._generate(session, tokens, want, room, limit, stats, adapter)
+        probed = math.nan
+        if want.number_tag == TAG:
+            seen = [self._vision.features[picture.key] for picture in pictures]
+            probed = adapter.probed(request.task, seen)
+        said = self._generate(session, tokens, want, room, limit, stats, adapter, probed)
         return dataclasses.replace(said, adapter=adapter.label, end_doubtful=doubtful)
 
     def _fitted(
@@ -234,12 +241,15 @@ class StreamingDecoder:
         limit: TimeLimit,
         stats: DecodeStats,
         adapter: InForce,
+        probed: float,
     ) -> Generated:
         head = adapter.head if want.number_tag == TAG else None
         length = len(tokens.ids)
         draft = Draft(session.draft)
         proposal = draft.proposal(room - 1)
         logits = self._forwards.prefill(proposal, limit)
+        if adapter.probe is not None and math.isfinite(probed):
+            logits = adapter.probe.weighed(logits, probed)
         rows = self._choice.read(logits, tokens.ids, (), proposal)
         prefilled = limit.elapsed_s() * 1e3
         answer: list[int] = []
@@ -280,9 +290,12 @@ class StreamingDecoder:
         elif want.number_tag:
             pieces = [self._rule.piece(token) for token in answer]
             number = number_distribution(pieces, digits, want.number_tag)
-            if adapter.means and want.number_tag == TAG:
-                mean = mean_of_digits(pieces, digits, TAG)
-                text = with_value(text, mean) if math.isfinite(mean) else text
+            if math.isfinite(probed) or (adapter.means and want.number_tag == TAG):
+                own = mean_of_digits(pieces, digits, TAG)
+                # That it is done has been decided by both.
+                if own < _DONE:
+                    said = own if math.isnan(probed) else 0.5 * (own + probed)
+                    text = with_value(text, said)
         session.cache.remember(np.concatenate([tokens.keys, np.asarray(answer, np.int64)]))
         session.draft = tuple(answer)
         total = limit.elapsed_s() * 1e3

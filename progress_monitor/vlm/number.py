@@ -44,15 +44,18 @@ def number_distribution(
 def mean_of_digits(
     pieces: Sequence[str], digit_probabilities: Sequence[Sequence[float]], tag: str
 ) -> float:
-    """Expected value of a number of two digits in ``<tag>``; NaN of any other, such as 100.
+    """Expected value of a number of two digits in ``<tag>``; any other, such as 100, as it stands.
 
-    For a model that always writes two and has learnt them with a spread. A number that leaves the
-    decoded one at its tens is put at the middle of its own ten, or at 100 where it begins with a 1
-    and that is nearer. The parameters are those of ``number_distribution``.
+    NaN where there is none. For a model that always writes two and has learnt them with a spread. A
+    number that leaves the decoded one at its tens is put at the middle of its own ten, or at 100
+    where it begins with a 1 and that is nearer. The parameters are those of
+    ``number_distribution``.
     """
     number, digits = _decoded(pieces, digit_probabilities, tag)
-    if not digits or not re.fullmatch(r'\d\d', number):
+    if not number:
         return math.nan
+    if not digits or not re.fullmatch(r'\d\d', number):
+        return float(number)
     tens, ones = digits.values()
     means = [10.0 * ten + 4.5 for ten in range(10)]
     if _LARGEST - float(number) < abs(means[1] - float(number)):
