@@ -26,7 +26,7 @@ from progress_monitor.types import Clip, Frame, Recollection, View
 SINGLE = 0.4
 STILL, PAUSED, REVERSED = 0.25, 0.2, 0.15
 FINISHED, NEAR_END = 0.5, 0.3
-OTHER_TASK, OTHER_SCENE, PREFIX = 0.07, 0.06, 0.06
+OTHER_TASK, OTHER_SCENE, PREFIX = 0.03, 0.06, 0.06
 MEMORY_MISSING = 0.25
 # Shortest and longest way from frame to frame, in samples of the monitor: a demonstration is often
 # slower than the work that is watched.
