@@ -104,12 +104,12 @@ def test_each_demonstration_has_its_steps(
 def test_its_probe_follows_the_demonstration(
     trained: Path, base: str, annotation: Annotation, tmp_path: Path
 ) -> None:
-    probe = LinearProbe.read(trained / 'linear_probe.safetensors')
     vlm = VLM.from_pretrained(base, device='cpu')
+    probe = LinearProbe.read(trained / 'linear_probe.safetensors', len(vlm.tokenizer))
     shown = load(annotation, 0.2, 128 * 128, vlm.images.multiple)
     encode = architecture_of(vlm).vision.encode
     with torch.no_grad():
-        read = [probe.percent(0, [encode(sample[0])]) for sample in shown.images]
+        read = [probe.percent(0, 'A', [encode(sample[0])]) for sample in shown.images]
     assert np.corrcoef(read, shown.progress)[0, 1] > 0.9
     assert probe.done_token == vlm.prompts.continuation(RECIPE.wording.finished)[0]
     run(base, annotation, tmp_path, recipe=replace(RECIPE, steps=1, probe=False))

@@ -53,12 +53,14 @@ def test_the_newest_picture_of_each_camera_is_read():
     probe = LinearProbe(
         torch.tensor([[0.1, 0.0, 0.0, 0.2]]), torch.tensor([0.3]), ((1, 2, 1), (1, 2, 1)), 0
     )
-    shown = [picture(9, 9), picture(1, 5), picture(5, 2)]
-    assert probe.percent(0, shown) == pytest.approx(80.0)
-    assert probe.percent(0, [picture(9, 9), picture(9, 9)]) == 100.0
-    assert probe.percent(0, [picture(-9, 9), picture(0, 0)]) == 0.0
-    assert math.isnan(probe.percent(0, shown[:1])), 'a camera is missing'
-    assert math.isnan(probe.percent(0, [picture(1, 5), picture(5, 2, 3)])), 'of another size'
+    shown = [picture(9, 9), picture(9, 9), picture(1, 5), picture(5, 2)]
+    assert probe.percent(0, 'ABAB', shown) == pytest.approx(80.0)
+    assert probe.percent(0, 'AB', [picture(9, 9), picture(9, 9)]) == 100.0
+    assert probe.percent(0, 'AB', [picture(-9, 9), picture(0, 0)]) == 0.0
+    assert math.isnan(probe.percent(0, 'A', shown[:1])), 'a camera is missing'
+    for cameras in ('ABA', 'ABB', 'ABC', 'AAA'):
+        assert math.isnan(probe.percent(0, cameras, shown[:3])), 'no sample of all cameras'
+    assert math.isnan(probe.percent(0, 'AB', [picture(1, 5), picture(5, 2, 3)])), 'other sizes'
 
 
 def test_only_what_is_read_near_the_end_speaks_for_it():
@@ -204,6 +206,8 @@ def test_a_probe_that_does_not_fit_is_refused_at_configure(tmp_path, change, sai
     [
         (lambda t: t['weight'].fill_(math.nan), 'not finite'),
         (lambda t: t.update(weight=t['weight'][:, :-1].contiguous()), 'fit no pictures'),
+        (lambda t: t['done_token'].fill_(600), 'made for other tokens'),
+        (lambda t: t['done_token'].fill_(-1), 'made for other tokens'),
     ],
 )
 def test_a_damaged_probe_is_not_read(tmp_path, change, said):
@@ -212,4 +216,4 @@ def test_a_damaged_probe_is_not_read(tmp_path, change, said):
     change(tensors)
     save_file(tensors, folder / FILE_NAME)
     with pytest.raises(VLMError, match=said):
-        LinearProbe.read(folder / FILE_NAME)
+        LinearProbe.read(folder / FILE_NAME, 600)

@@ -62,12 +62,17 @@ class InForce:
         """Whether its word that ``task`` is done is not to be believed."""
         return plain_task(task) in map(plain_task, self.doubtful_ends)
 
-    def probed(self, task: str, pictures: Sequence[VisionFeatures]) -> float:
-        """Progress by its linear probe, percent; NaN where it has none for ``pictures``."""
+    def probed(
+        self, task: str, cameras: Sequence[str], pictures: Sequence[VisionFeatures]
+    ) -> float:
+        """Progress by its linear probe, percent; NaN where it has none for ``pictures``.
+
+        :param cameras: that took them.
+        """
         if self.probe is None:
             return math.nan
         rows = [*map(plain_task, self.tasks)]
-        return self.probe.percent(rows.index(plain_task(task)), pictures)
+        return self.probe.percent(rows.index(plain_task(task)), cameras, pictures)
 
 
 _BARE = InForce()
@@ -201,7 +206,7 @@ class AdapterSwitch:
             head,
             adapter.doubtful_ends,
             adapter.means,
-            LinearProbe.read(adapter.probe) if adapter.probe else None,
+            LinearProbe.read(adapter.probe, len(like)) if adapter.probe else None,
             adapter.tasks,
         )
         self._loaded.append(_Loaded(shown, adapter.folder, adapter.tasks, layers))

@@ -186,7 +186,8 @@ class StreamingDecoder:
         probed = math.nan
         if want.number_tag == TAG:
             seen = [self._vision.features[picture.key] for picture in pictures]
-            probed = adapter.probed(request.task, seen)
+            cameras = [picture.frames[0].camera for picture in pictures]
+            probed = adapter.probed(request.task, cameras, seen)
         said = self._generate(session, tokens, want, room, limit, stats, adapter, probed)
         return dataclasses.replace(said, adapter=adapter.label, end_doubtful=doubtful)
 

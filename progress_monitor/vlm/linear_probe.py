@@ -70,8 +70,8 @@ class LinearProbe:
     done_token: int
 
     @classmethod
-    def read(cls, path: Path) -> LinearProbe:
-        """Read the probe that ``check_probe`` has passed.
+    def read(cls, path: Path, vocabulary: int) -> LinearProbe:
+        """Read the probe that ``check_probe`` has passed, for a model of so many tokens.
 
         :raises VLMError: if a number in it is not finite, or its parts do not belong together.
         """
@@ -84,14 +84,23 @@ class LinearProbe:
             raise VLMError(f'{path} is damaged: its weights fit no pictures; adapt again')
         if not (bool(weight.isfinite().all()) and bool(bias.isfinite().all())):
             raise VLMError(f'{path} holds numbers that are not finite; adapt again')
-        return cls(weight, bias, shapes, int(values[DONE][0]))
+        done_token = int(values[DONE][0])
+        if not 0 <= done_token < vocabulary:
+            raise VLMError(f'{path} was made for other tokens; adapt again')
+        return cls(weight, bias, shapes, done_token)
 
-    def percent(self, row: int, pictures: Sequence[VisionFeatures]) -> float:
+    def percent(
+        self, row: int, cameras: Sequence[str], pictures: Sequence[VisionFeatures]
+    ) -> float:
         """Progress in percent, 0..100, by the newest of ``pictures``, one of each camera.
 
-        NaN where they are fewer, or of another size than those that it was made from.
+        NaN where one of the ``cameras``, which took them, is missing in the newest sample, or
+        the pictures are of another number or size than those that it was made from.
         """
-        newest = pictures[-len(self.shapes) :]
+        count = len(self.shapes)
+        if list(cameras[-count:]) != list(dict.fromkeys(cameras)):
+            return math.nan
+        newest = pictures[-count:]
         seen = [stacked(item) for item in newest]
         if [tuple(item.shape) for item in seen] != list(self.shapes):
             return math.nan
