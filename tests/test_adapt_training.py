@@ -19,10 +19,11 @@ from progress_monitor.adapt.adapting import Adapted, Options, adapt
 from progress_monitor.adapt.annotation import Annotation, Stage, write
 from progress_monitor.adapt.batches import Collator, Eyes
 from progress_monitor.adapt.demonstration import load
+from progress_monitor.adapt.folder import copy_unprobed
 from progress_monitor.adapt.playing import Curve
 from progress_monitor.adapt.recipe import PROCVLM, Recipe, recipe_for
 from progress_monitor.adapt.replay import Replay, ReplayError
-from progress_monitor.adapt.report import decide, figures, thresholds
+from progress_monitor.adapt.report import UNPROBED, decide, figures, thresholds
 from progress_monitor.adapt.samples import Pool, Sample
 from progress_monitor.adapt.training import TOWER, TOWER_RATE, Trainer, TrainingError
 from progress_monitor.adapt.wording import PUBLISHED, SMALL_CELL
@@ -114,6 +115,11 @@ def test_its_probe_follows_the_demonstration(
     assert probe.done_token == vlm.prompts.continuation(RECIPE.wording.finished)[0]
     run(base, annotation, tmp_path, recipe=replace(RECIPE, steps=1, probe=False))
     assert not (tmp_path / 'linear_probe.safetensors').exists()
+    copy_unprobed(trained, tmp_path / 'copy')
+    alone = VLM.from_pretrained(base, device='cpu', adapters=(str(tmp_path / 'copy'),))
+    assert alone.adapters.use(annotation.task).probe is None
+    full = VLM.from_pretrained(base, device='cpu', adapters=(str(trained),))
+    assert full.adapters.use(annotation.task).probe is not None
 
 
 @pytest.mark.parametrize('quantization', ['none', 'nf4'])
@@ -316,6 +322,9 @@ def test_the_verdict_trusts_what_follows_the_work_and_nothing_else() -> None:
         assert word in decide({'demonstration': case}, True).sentence, word
     assert 'standstill' in decide({'stopped at 50 %': good}, True).sentence
     assert 'another task' in decide({'other task': good}, True).sentence
+    assert decide({UNPROBED: good}, True).reasons == ()
+    slow = replace(good, progress=np.full(len(good.progress), 0.5))
+    assert 'language model' in decide({UNPROBED: slow}, True).sentence
 
 
 def test_an_end_is_doubtful_when_a_success_was_called_of_unfinished_work() -> None:
@@ -345,6 +354,7 @@ def test_the_command_adapts_and_reports(
 ) -> None:
     # A checkpoint of random weights answers at length: fewer and shorter curves.
     monkeypatch.setattr('progress_monitor.adapt.report.STOPS', (0.5,))
+    monkeypatch.setattr('progress_monitor.adapt.recipe.PROCVLM', replace(PROCVLM, probe=True))
     monkeypatch.setattr('progress_monitor.adapt.report.REST_S', 0.5)
     monkeypatch.setattr('progress_monitor.adapt.report.STANDSTILL_ALLOWANCES', 0.1)
     write([annotation], tmp_path / 'demonstrations.json')
@@ -360,7 +370,7 @@ def test_the_command_adapts_and_reports(
     assert set(np.round(np.diff(report['curves']['demonstration']['seconds']), 3)) == {0.25}
     assert report['trusted'] is False
     assert report['verdict'].startswith('Do not trust the monitor here')
-    assert {'demonstration', 'held out 1', 'other task'} <= set(report['curves'])
+    assert {'demonstration', 'held out 1', UNPROBED, 'other task'} <= set(report['curves'])
     assert (out / 'report.png').stat().st_size > 1000
     said = capsys.readouterr()
     assert 'Do not trust' in said.out

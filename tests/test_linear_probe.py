@@ -22,7 +22,12 @@ from progress_monitor.vlm.cache import VisionFeatures
 from progress_monitor.vlm.config import ModelConfig
 from progress_monitor.vlm.decoder import StreamingDecoder
 from progress_monitor.vlm.errors import VLMError
-from progress_monitor.vlm.linear_probe import FILE_NAME, LinearProbe, evidence_of_done
+from progress_monitor.vlm.linear_probe import (
+    FILE_NAME,
+    WEIGHT_OF_EVIDENCE,
+    LinearProbe,
+    evidence_of_done,
+)
 from progress_monitor_lab.bench.speed_reference import kinds, pictures
 
 TASKS = ('open the drawer', 'push the puck')
@@ -131,7 +136,7 @@ def test_tokens_are_those_of_generate_with_the_first_choice_moved(tmp_path, read
     fresh = tiny_vlm.__wrapped__(3)
     fresh = replace(fresh, model=fresh.model.double(), dtype=torch.float64)
     decoder = StreamingDecoder(with_adapter(fresh, folder), max_new_tokens=LIMIT)
-    moved = 2.0 * evidence_of_done(reads)
+    moved = WEIGHT_OF_EVIDENCE * evidence_of_done(reads)
     said = []
     for newest in (3, 3, 4, 5, 6):
         asked = ask(frames[:newest])

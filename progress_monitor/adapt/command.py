@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from progress_monitor.adapt.annotation import Annotation, read
@@ -112,6 +114,7 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
     from progress_monitor.adapt import report
     from progress_monitor.adapt.demonstration import load
     from progress_monitor.backends.inline import InlineBackend
+    from progress_monitor.vlm.linear_probe import FILE_NAME as PROBE
 
     config = adapted.config
     model = replace(
@@ -122,10 +125,16 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
         threads=given.threads,
     )
     print('trained; now the adapted model is judged', file=sys.stderr)
-    backend = InlineBackend(model)
     trusted = True
     doubtful: list[str] = []
-    try:
+    with ExitStack() as stack:
+        backend = stack.enter_context(closing(InlineBackend(model)))
+        unprobed = None
+        if (given.out / PROBE).is_file():
+            without = Path(stack.enter_context(TemporaryDirectory())) / given.out.name
+            adapter_folder.copy_unprobed(given.out, without)
+            alone = replace(model, adapters=(str(without),))
+            unprobed = stack.enter_context(closing(InlineBackend(alone)))
         capabilities = backend.capabilities()
         assert capabilities is not None
         multiple = capabilities.frame_multiple
@@ -147,6 +156,7 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
                 backend,
                 others,
                 lambda name: print(f'playing: {name}', file=sys.stderr),
+                unprobed,
             )
             verdict = report.decide(curves, demonstration.done)
             folder = given.out if number == 0 else given.out / f'demonstration{number + 1}'
@@ -162,8 +172,6 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
             print(f'{printable(demonstration.task)}: {verdict.sentence}')
             trusted = trusted and not verdict.reasons
             doubtful += [demonstration.task] if verdict.end_doubtful else []
-    finally:
-        backend.close()
     if doubtful:
         adapter_folder.doubt_ends(given.out, doubtful)
         print('it takes unfinished work for done: no success will be called with it')

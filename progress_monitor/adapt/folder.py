@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from progress_monitor.vlm.adapter import ADAPTATION, ADAPTATION_FORMAT, DOUBTFUL_ENDS, MEANS
 from progress_monitor.vlm.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from progress_monitor.vlm.linear_probe import FILE_NAME as PROBE
+from progress_monitor.vlm.scene_guard import FILE_NAME as SCENE
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,17 @@ def write(
             MEANS: purpose.means,
         },
     )
+
+
+def copy_unprobed(folder: Path, copy: Path) -> None:
+    """Copy what is asked of an adapter to a new folder, but for its linear probe.
+
+    :raises OSError: if it cannot be written.
+    """
+    copy.mkdir(parents=True)
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTATION, SCENE):
+        if (folder / name).is_file():
+            shutil.copy(folder / name, copy / name)
 
 
 def doubt_ends(folder: Path, tasks: Sequence[str]) -> None:

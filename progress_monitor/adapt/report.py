@@ -27,6 +27,7 @@ NEARLY_DONE = 0.9
 STOPS = (0.0, 0.25, 0.5, 0.75)
 REST_S = 6.0
 STANDSTILL_ALLOWANCES = 1.6
+UNPROBED = 'without the probe'
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,14 @@ def examine(
     backend: Backend,
     others: Sequence[Demonstration] = (),
     tell: Callable[[str], None] = lambda name: None,
+    unprobed: Backend | None = None,
 ) -> dict[str, Curve]:
     """Play the demonstration, a held-out look at it, standstills and another task's question.
 
     :param others: further runs of the task that were not learnt from: the held-out curves then.
     :param tell: given the name of each curve before it is played, which may take minutes.
+    :param unprobed: the same adapter without its linear probe, which follows the demonstration by
+        its making, whatever it is worth elsewhere. None: it has none.
     """
     curves: dict[str, Curve] = {}
 
@@ -70,21 +74,24 @@ def examine(
         indices: Sequence[int],
         task: str = '',
         look: Look | None = None,
+        asked: Backend = backend,
     ) -> None:
         tell(name)
-        curves[name] = run(name, shown, indices, config, backend, task=task, look=look)
+        curves[name] = run(name, shown, indices, config, asked, task=task, look=look)
 
     length = len(demonstration.images)
     rest = [length - 1] * round(REST_S / demonstration.period_s)
     whole = [*range(length), *rest]
     played('demonstration', demonstration, whole)
+    look = Look.draw(np.random.default_rng(977))
     if others:
         for number, other in enumerate(others, 1):
             end = [len(other.images) - 1] * len(rest)
             played(f'held out {number}', other, [*range(len(other.images)), *end])
     else:
-        look = Look.draw(np.random.default_rng(977))
         played('held out 1', demonstration, whole, look=look)
+    if unprobed is not None:
+        played(UNPROBED, demonstration, whole, look=look, asked=unprobed)
     work = int(np.argmax(demonstration.progress >= demonstration.progress[-1]))
     stand = round(STANDSTILL_ALLOWANCES * config.stall.allowance / demonstration.period_s)
     for share in STOPS:
@@ -128,7 +135,7 @@ def decide(curves: dict[str, Curve], done: bool) -> Verdict:
     end_doubtful = False
     for name, curve in curves.items():
         found = figures(curve)
-        end_doubtful = end_doubtful or _takes_for_done(curve)
+        end_doubtful = end_doubtful or (name != UNPROBED and _takes_for_done(curve))
         if name.startswith(('demonstration', 'held out')):
             if found['refused'] > MOST_REFUSED:
                 reasons.append(f'{name}: {found["refused"]:.0%} of the answers are refusals')
@@ -140,6 +147,12 @@ def decide(curves: dict[str, Curve], done: bool) -> Verdict:
                 reasons.append(f'{name}: progress is off by {found["mae"]:.0f} points')
             if done:
                 reasons += _of_success(name, curve)
+        elif name == UNPROBED:
+            if found['voc'] < LEAST_VOC or not found['mae'] <= MOST_MAE:
+                reasons.append(
+                    f'{name}: what the language model says does not follow the demonstration '
+                    f'(VOC {found["voc"]:.2f}, off by {found["mae"]:.0f} points)'
+                )
         elif name.startswith('stopped'):
             if curve.successes:
                 reasons.append(f'{name}: a success is called')
@@ -172,7 +185,7 @@ def thresholds(curves: dict[str, Curve]) -> dict[str, float]:
     runs: dict[bool, list[Run]] = {True: [], False: []}
     for name, curve in curves.items():
         known = np.isfinite(curve.progress)
-        if name == 'other task' or int(known.sum()) < LEVEL_TICKS:
+        if name in ('other task', UNPROBED) or int(known.sum()) < LEVEL_TICKS:
             continue
         kept = Run(Path(name), curve.seconds[known], curve.progress[known])
         runs[not name.startswith('stopped')].append(kept)
