@@ -332,7 +332,8 @@ def test_an_end_is_doubtful_when_a_success_was_called_of_unfinished_work() -> No
     for good in ((), (9.0,)):
         assert not decide({'demonstration': curve('demonstration', line, good)}, True).end_doubtful
     early = curve('held out 1', line, (6.0, 9.0))
-    assert decide({'held out 1': early}, True).end_doubtful
+    for name in ('held out 1', UNPROBED):
+        assert decide({name: early}, True).end_doubtful
     stopped = curve('stopped at 50 %', line * 0.5, (9.0,))
     assert decide({'stopped at 50 %': replace(stopped, truth=line * 0.5)}, True).end_doubtful
 

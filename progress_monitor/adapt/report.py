@@ -135,7 +135,7 @@ def decide(curves: dict[str, Curve], done: bool) -> Verdict:
     end_doubtful = False
     for name, curve in curves.items():
         found = figures(curve)
-        end_doubtful = end_doubtful or (name != UNPROBED and _takes_for_done(curve))
+        end_doubtful = end_doubtful or _takes_for_done(curve)
         if name.startswith(('demonstration', 'held out')):
             if found['refused'] > MOST_REFUSED:
                 reasons.append(f'{name}: {found["refused"]:.0%} of the answers are refusals')
