@@ -113,6 +113,7 @@ def test_its_probe_follows_the_demonstration(
         read = [probe.percent(0, 'A', [encode(sample[0])]) for sample in shown.images]
     assert np.corrcoef(read, shown.progress)[0, 1] > 0.9
     assert probe.done_token == vlm.prompts.continuation(RECIPE.wording.finished)[0]
+    (tmp_path / 'linear_probe.safetensors').touch()
     run(base, annotation, tmp_path, recipe=replace(RECIPE, steps=1, probe=False))
     assert not (tmp_path / 'linear_probe.safetensors').exists()
     copy_unprobed(trained, tmp_path / 'copy')

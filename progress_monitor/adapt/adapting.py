@@ -129,29 +129,21 @@ def adapt(annotations: Sequence[Annotation], options: Options) -> Adapted:
 
     course = trainer.run(draw, sampler.frames, _held_out(unseen, sampler, config), eyes)
     tasks = tuple(dict.fromkeys(item.task for item in annotations))
+    probe = None
+    if recipe.probe:
+        done_token = vlm.prompts.continuation(recipe.wording.finished)[0]
+        probe = fit_probe(eyes, renditions, tasks, done_token, options.seed)
     adapter_folder.write(
         options.out,
         trainer.config,
         trainer.tensors(),
         adapter_folder.Purpose(tasks, options.base, vlm.revision, recipe.means),
-        _probe(vlm, recipe, eyes, renditions, tasks, options.seed) if recipe.probe else None,
+        probe,
     )
     notes = _write_statistics(options.out, eyes, renditions, unseen)
     del vlm, trainer, eyes
     release_memory()
     return Adapted(course, demonstrations, config, notes)
-
-
-def _probe(
-    vlm: VLM,
-    recipe: Recipe,
-    eyes: Eyes,
-    renditions: Sequence[Rendition],
-    tasks: Sequence[str],
-    seed: int,
-) -> Mapping[str, torch.Tensor] | None:
-    done_token = vlm.prompts.continuation(recipe.wording.finished)[0]
-    return fit_probe(eyes, renditions, tasks, done_token, seed)
 
 
 def _held_out(unseen: Sequence[Rendition], sampler: Sampler, config: NodeConfig) -> list[Sample]:

@@ -114,7 +114,7 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
     from progress_monitor.adapt import report
     from progress_monitor.adapt.demonstration import load
     from progress_monitor.backends.inline import InlineBackend
-    from progress_monitor.vlm.linear_probe import FILE_NAME as PROBE
+    from progress_monitor.vlm.linear_probe import find_probe
 
     config = adapted.config
     model = replace(
@@ -130,7 +130,7 @@ def _judge(given: argparse.Namespace, adapted: Adapted, held_out: tuple[Annotati
     with ExitStack() as stack:
         backend = stack.enter_context(closing(InlineBackend(model)))
         unprobed = None
-        if (given.out / PROBE).is_file():
+        if find_probe(given.out) is not None:
             without = Path(stack.enter_context(TemporaryDirectory())) / given.out.name
             adapter_folder.copy_unprobed(given.out, without)
             alone = replace(model, adapters=(str(without),))

@@ -44,6 +44,11 @@ class Demonstration:
         """Pictures of a sample."""
         return len(self.images[0])
 
+    @property
+    def end(self) -> int:
+        """The first sample that shows as much progress as the last."""
+        return int(np.argmax(self.progress >= self.progress[-1]))
+
     def finished(self, index: int) -> bool:
         """Whether the task is done in a sample."""
         return self.done and bool(self.stage[index] == len(self.steps))

@@ -52,6 +52,8 @@ def write(
     values = {name: _plain(value) for name, value in config.to_dict().items()}
     _write_json(folder / ADAPTER_CONFIG, values)
     save_file(dict(tensors), folder / ADAPTER_WEIGHTS, {'format': 'pt'})
+    # That of an earlier training in this folder would be believed.
+    (folder / PROBE).unlink(missing_ok=True)
     if probe is not None:
         save_file(dict(probe), folder / PROBE)
     _write_json(

@@ -58,7 +58,7 @@ def ridge(features: torch.Tensor, progress: torch.Tensor) -> tuple[torch.Tensor,
     centred = features - mean
     products = centred @ centred.T
     damping = RIDGE * products.diagonal().mean()
-    shares = torch.linalg.solve(products + damping * torch.eye(len(products)), (progress - level))
+    shares = torch.linalg.solve(products + damping * torch.eye(len(products)), progress - level)
     weight = centred.T @ shares
     return weight, level - weight @ mean
 
@@ -70,10 +70,9 @@ def _drawn(
     pictures, progress = [], []
     for _ in range(PICTURES):
         rendition = renditions[int(rng.integers(len(renditions)))]
-        truth = rendition.demonstration.progress
-        end = int(np.argmax(truth >= truth[-1]))
+        truth, end = rendition.demonstration.progress, rendition.demonstration.end
         kind = rng.random()
-        first, last = (0, end)
+        first, last = 0, end
         if kind < DONE or end == 0:
             first, last = end, len(truth)
         elif kind < DONE + NEAR_END:

@@ -92,10 +92,9 @@ def examine(
         played('held out 1', demonstration, whole, look=look)
     if unprobed is not None:
         played(UNPROBED, demonstration, whole, look=look, asked=unprobed)
-    work = int(np.argmax(demonstration.progress >= demonstration.progress[-1]))
     stand = round(STANDSTILL_ALLOWANCES * config.stall.allowance / demonstration.period_s)
     for share in STOPS:
-        at = int(share * work)
+        at = int(share * demonstration.end)
         played(f'stopped at {100 * share:.0f} %', demonstration, [*range(at + 1), *[at] * stand])
     played('other task', demonstration, range(length), task=ELSEWHERE[0])
     return curves

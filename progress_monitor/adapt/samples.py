@@ -195,7 +195,7 @@ class Sampler:
         however long the rest, after work as often as at rest, and work stands still as often.
         """
         length = len(demonstration.stage)
-        end = int(np.argmax(demonstration.progress >= demonstration.progress[-1]))
+        end = demonstration.end
         finished = demonstration.done and rng.random() < FINISHED
         stride = self._config.window.sample_period / demonstration.period_s
         if finished or end == 0:

@@ -42,7 +42,8 @@ class InForce:
 
     ``vision`` tells whether a frame's features are its own. ``head`` gives the number in place of
     the tag, and with ``means`` the mean of what its digits may be does. ``doubtful_ends`` are tasks
-    of which it takes unfinished work for done. ``probe`` has a row for each of ``tasks``.
+    of which it takes unfinished work for done. It serves ``tasks``, or all that no other names, and
+    ``probe`` has a row for each.
     """
 
     name: str = ''
@@ -84,7 +85,6 @@ class _Loaded:
 
     shown: InForce
     folder: Path
-    tasks: tuple[str, ...]
     layers: Mapping[str, Any]
 
 
@@ -143,7 +143,7 @@ class AdapterSwitch:
     @property
     def sample_task(self) -> str:
         """A task of the first adapter, so that a model is measured as it will be used."""
-        return next(iter(self._loaded[0].tasks), '') if self._loaded else ''
+        return next(iter(self._loaded[0].shown.tasks), '') if self._loaded else ''
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -170,16 +170,16 @@ class AdapterSwitch:
     @property
     def _merged_for_good(self) -> bool:
         """Whether a single adapter serves everything, so that nothing is ever switched."""
-        return len(self._loaded) == 1 and not self._loaded[0].tasks
+        return len(self._loaded) == 1 and not self._loaded[0].shown.tasks
 
     def _serving(self, task: str) -> _Loaded | None:
         if not self._loaded:
             return None
         asked = plain_task(task)
         for item in self._loaded:
-            if asked in map(plain_task, item.tasks):
+            if asked in map(plain_task, item.shown.tasks):
                 return item
-        return next((item for item in self._loaded if not item.tasks), None)
+        return next((item for item in self._loaded if not item.shown.tasks), None)
 
     def _take(self, model: Any, adapter: Adapter, layers: Mapping[str, Any]) -> None:
         like = model.get_input_embeddings().weight
@@ -209,7 +209,7 @@ class AdapterSwitch:
             LinearProbe.read(adapter.probe, len(like)) if adapter.probe else None,
             adapter.tasks,
         )
-        self._loaded.append(_Loaded(shown, adapter.folder, adapter.tasks, layers))
+        self._loaded.append(_Loaded(shown, adapter.folder, layers))
 
     def _exchange(self, wanted: _Loaded | None) -> None:
         # Weights that were written in inference mode could not be written outside of it.

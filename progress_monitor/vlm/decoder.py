@@ -184,7 +184,7 @@ class StreamingDecoder:
             scored = self._score(session, tokens, continuations, limit, stats)
             return dataclasses.replace(scored, adapter=adapter.label, end_doubtful=doubtful)
         probed = math.nan
-        if want.number_tag == TAG:
+        if adapter.probe is not None and want.number_tag == TAG:
             seen = [self._vision.features[picture.key] for picture in pictures]
             cameras = [picture.frames[0].camera for picture in pictures]
             probed = adapter.probed(request.task, cameras, seen)
